@@ -1,0 +1,1 @@
+"""flyscan: fly scans that can be paused, resumed and steered from their own data."""

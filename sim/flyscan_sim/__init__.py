@@ -1,0 +1,1 @@
+"""Simulated beamline hardware speaking real wire protocols."""
