@@ -1,0 +1,273 @@
+"""The two contracts every controller binding implements: Motion and Capture.
+
+Any Motion combines with any Capture; a box that does both implements both. All coroutines run
+on the flight host's loop, never block it, and end within a stated time or raise a
+:class:`~flyscan.errors.FlyscanError` that names the device. ``stop`` and ``restore`` are safe
+at any time and any number of times. The order in which a flight calls them::
+
+    connect  limits  validate  check  [prepare  begin  start  join  end]*  disarm  restore  close
+
+A hold asks the capture first, then the motion, and goes on through the same
+``prepare, begin, start`` as any other sweep, with a later ``from_point``: starting, resuming
+and going back are one code path.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ._block import Block, Channel
+from ._limits import AxisLimits, CaptureCapabilities, MotionCapabilities
+from ._path import Path
+from ._sweep import Sweep
+
+__all__ = ["Capture", "EndReason", "JoinOutcome", "Motion", "RestoreStep"]
+
+
+class JoinOutcome(StrEnum):
+    """How a sweep ended."""
+
+    DONE = "done"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class EndReason:
+    """Why a capture ended.
+
+    Args:
+        ok: True for a planned end.
+        rows: rows delivered since arming.
+        text: the box's own words, e.g. ``"Disarmed"``.
+    """
+
+    ok: bool
+    rows: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreStep:
+    """One setting of a box as it was before the flight, for the restore journal.
+
+    Args:
+        key: the box's name of the setting, e.g. ``"PCOMP1.START"`` or ``"VEL 1"``.
+        value: what to write back.
+    """
+
+    key: str
+    value: str
+
+
+class Motion(ABC):
+    """A controller that moves one or more axes of a path."""
+
+    name: str
+
+    @property
+    @abstractmethod
+    def axes(self) -> tuple[str, ...]:
+        """Names of the axes, as paths use them."""
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> MotionCapabilities:
+        """What the box can do; valid after :meth:`connect`."""
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """Connect and learn the box's state. Idempotent. Moves and changes nothing.
+
+        Raises:
+            ConnectionLostError: nobody answers at the configured address in time.
+            ConfigurationError: the box is not of the configured kind or lacks an axis.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close connections. Idempotent."""
+
+    @abstractmethod
+    async def limits(self) -> Mapping[str, AxisLimits]:
+        """Read the limits of every axis, in user units."""
+
+    @abstractmethod
+    async def position(self) -> Mapping[str, float]:
+        """Read where every axis is, in user units."""
+
+    @abstractmethod
+    async def check(self, path: Path) -> None:
+        """Read-only check that the box is fit to fly `path` now.
+
+        Raises:
+            NotReadyError: servo off, not referenced, paused, in SET mode, at a limit switch ...
+            LimitError: the box's own settings forbid the path.
+            ConfigurationError: the path needs a capability the box lacks.
+        """
+
+    @abstractmethod
+    async def prepare(self, sweep: Sweep) -> None:
+        """Go to ``sweep.origin`` and settle there. Restorable settings are saved beforehand.
+
+        Cancelling it leaves the axes decelerating to rest.
+        """
+
+    @abstractmethod
+    async def start(self, sweep: Sweep) -> None:
+        """Start the sweep from its origin; return when the box has accepted the command.
+
+        The motion is bounded in hardware: it ends at ``sweep.target`` if nobody is left to
+        stop it.
+        """
+
+    @abstractmethod
+    async def join(self) -> JoinOutcome:
+        """Wait until the sweep ends at its target or comes to rest after :meth:`hold`.
+
+        Raises:
+            MotionError: it ended anywhere else: stall, limit switch, following error.
+            WatchdogError: it did not end in the planned time plus a margin.
+        """
+
+    @abstractmethod
+    async def hold(self) -> None:
+        """Decelerate to rest on the path and return at rest. Harmless when nothing moves."""
+
+    @abstractmethod
+    async def retune(self, factor: float) -> None:
+        """Change the speed of the sweep under way to `factor` times its nominal velocity.
+
+        Raises:
+            ConfigurationError: the box cannot (see :attr:`capabilities`).
+        """
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Bring every axis to rest as fast as is safe."""
+
+    @abstractmethod
+    def restore_steps(self) -> tuple[RestoreStep, ...]:
+        """What :meth:`restore` would write now; kept in the restore journal."""
+
+    @abstractmethod
+    async def restore(self, steps: tuple[RestoreStep, ...] | None = None) -> None:
+        """Put velocities and other settings back as found; from `steps` after a crash."""
+
+
+class Capture(ABC):
+    """A box that triggers and captures rows along a path."""
+
+    name: str
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> CaptureCapabilities:
+        """What the box can do; valid after :meth:`connect`."""
+
+    @abstractmethod
+    def channels(self) -> tuple[Channel, ...]:
+        """The columns of every block; valid after :meth:`connect`."""
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """Connect and learn the box's layout. Idempotent. Changes nothing."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close connections. Idempotent."""
+
+    @abstractmethod
+    def validate(self, path: Path) -> tuple[str, ...]:
+        """Check `path` without touching hardware; remarks such as the rounding of the step.
+
+        Raises:
+            LimitError: trigger period below the minimum, counts out of range.
+            ConfigurationError: no encoder is wired for the fast axis, trigger kind missing.
+        """
+
+    @abstractmethod
+    async def check(self, path: Path) -> None:
+        """Read-only check that the box is fit to capture `path` now.
+
+        Raises:
+            BusyError: another client uses the box.
+            NotReadyError: encoder not connected, box in a wrong state.
+        """
+
+    @abstractmethod
+    async def arm(self, path: Path, from_point: int) -> None:
+        """Save settings, configure and arm for `path` from `from_point`; rows count from 0."""
+
+    @abstractmethod
+    async def begin(self, sweep: Sweep) -> None:
+        """Make triggers ready for `sweep` while the stage stands at ``sweep.origin``.
+
+        Checks that the box waits for the first trigger, so that no motion starts in vain. For
+        a box still armed for ``sweep.from_point`` after a hold this changes nothing. For a
+        dwell (``sweep.static``) it starts the triggers.
+
+        Raises:
+            CaptureError: the box did not come to wait for the first trigger.
+        """
+
+    @abstractmethod
+    async def reached(self) -> int:
+        """Path index of the next point not yet triggered, live from the box."""
+
+    @abstractmethod
+    async def hold(self) -> None:
+        """Called before the motion holds: stop triggers that do not depend on position."""
+
+    @abstractmethod
+    async def end(self, sweep: Sweep) -> int:
+        """Called when the sweep's motion is over: wait for its last trigger to finish.
+
+        Returns:
+            Path index of the next point not triggered; ``sweep.segment.end_point`` if none was
+            missed.
+        """
+
+    @abstractmethod
+    async def retune(self, factor: float) -> None:
+        """Change the trigger step or period of the sweep under way to `factor` times nominal.
+
+        Raises:
+            ConfigurationError: the box cannot (see :attr:`capabilities`).
+        """
+
+    @abstractmethod
+    async def disarm(self) -> int:
+        """Finish the row under way and end the capture.
+
+        Returns:
+            Rows captured since arming; :meth:`blocks` ends after delivering that many.
+        """
+
+    @abstractmethod
+    def blocks(self) -> AsyncIterator[Block]:
+        """Blocks since :meth:`arm`, in order, without gaps; ends after :meth:`disarm`.
+
+        Raises:
+            CaptureError: the box ended by itself; the message has its reason and remedy.
+            ConnectionLostError: the connection broke and could not be recovered in time.
+        """
+
+    @property
+    @abstractmethod
+    def end_reason(self) -> EndReason | None:
+        """Why the last capture ended; None while it runs or before the first."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Stop triggers and capture at once."""
+
+    @abstractmethod
+    def restore_steps(self) -> tuple[RestoreStep, ...]:
+        """What :meth:`restore` would write now; kept in the restore journal."""
+
+    @abstractmethod
+    async def restore(self, steps: tuple[RestoreStep, ...] | None = None) -> None:
+        """Put every changed setting back as found; from `steps` after a crash."""

@@ -1,0 +1,98 @@
+"""What boxes can do, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["AxisLimits", "CaptureCapabilities", "Estimate", "MotionCapabilities"]
+
+
+@dataclass(frozen=True, slots=True)
+class AxisLimits:
+    """Limits of one axis in its user units.
+
+    Args:
+        low: lower end of travel.
+        high: upper end of travel.
+        velocity: highest speed, units per second, positive.
+        acceleration: highest acceleration, units per second squared, positive.
+        unit: name of the unit.
+        settle: seconds of constant speed needed before the first trigger (lag, ringing).
+        precision: digits worth showing after the decimal point.
+    """
+
+    low: float
+    high: float
+    velocity: float
+    acceleration: float
+    unit: str = ""
+    settle: float = 0.0
+    precision: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class MotionCapabilities:
+    """What a motion controller can do beyond a straight sweep at constant velocity.
+
+    Args:
+        velocity_in_flight: a retune acts on the sweep under way.
+        curves: segments with `bounds` (any curve, several axes) can be flown as one sweep.
+        profiles: a sweep may have a velocity profile.
+        horizon: seconds from a velocity command to its effect.
+        together: several axes may move in one sweep in step with each other.
+    """
+
+    velocity_in_flight: bool = False
+    curves: bool = False
+    profiles: bool = False
+    horizon: float = 0.0
+    together: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureCapabilities:
+    """What a capture box can do.
+
+    Args:
+        min_period: shortest time between triggers in seconds.
+        block_period: longest time a row stays in the box before it is delivered, in seconds.
+        position: can trigger by position.
+        time: can trigger by time.
+        step_in_flight: the trigger step or period can change during a sweep.
+        holds_armed: stays armed through a hold, so that the next crossing is not lost.
+        hardware: triggered in hardware; False means polled and joined by time stamps.
+        rows_buffered: how many rows the box keeps for a reader that is late.
+    """
+
+    min_period: float
+    block_period: float
+    position: bool = True
+    time: bool = True
+    step_in_flight: bool = False
+    holds_armed: bool = False
+    hardware: bool = True
+    rows_buffered: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a flight will cost, from `validate`.
+
+    Args:
+        rows: frames planned.
+        segments: sweeps planned.
+        flying_s: seconds in which triggers come.
+        turnaround_s: seconds between sweeps, from velocity and acceleration limits.
+        remarks: what the user should know, such as rounding of the trigger step.
+    """
+
+    rows: int
+    segments: int
+    flying_s: float
+    turnaround_s: float
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from kickoff to the last frame."""
+        return self.flying_s + self.turnaround_s
