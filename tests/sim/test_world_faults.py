@@ -1,0 +1,90 @@
+"""The fault script: read from JSON, fires when it should and once, refuses nonsense."""
+
+import pytest
+from flyscan.errors import ConfigurationError
+from flyscan.flight import ManualClock
+
+from flyscan_sim.world import FaultScript
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+def test_json_script_is_read(clock):
+    script = FaultScript.from_json(
+        clock,
+        '[{"kind": "lost_trigger", "at": 137}, {"kind": "close_data", "at": 2.5, "for": 1.0},'
+        ' {"kind": "stall", "axis": "x", "at": 1}]',
+    )
+    assert script.active("close_data", 2.4) is None
+    fault = script.active("close_data", 2.5)
+    assert fault is not None
+    assert (fault.at, fault.duration, fault.end) == (2.5, 1.0, 3.5)
+    assert script.active("close_data", 3.5) is None
+    assert script.active("stall", 1e6, axis="x") is not None
+    assert script.active("stall", 1e6, axis="y") is None
+
+
+def test_indexed_faults_fire_once_each(clock):
+    script = FaultScript(clock, [{"kind": "lost_trigger", "at": n} for n in (5, 9, 5)])
+    assert [f.at for f in script.pending("lost_trigger")] == [5, 5, 9]
+    assert script.take("lost_trigger", 4) is None
+    assert script.take("lost_trigger", 5) is not None
+    assert script.take("lost_trigger", 5) is not None
+    assert script.take("lost_trigger", 5) is None
+    assert [f.at for f in script.pending("lost_trigger")] == [9]
+
+
+def test_indexed_fault_without_an_index_meets_the_next_occasion(clock):
+    script = FaultScript(clock)
+    script.add("lost_trigger")
+    assert script.take("lost_trigger", 42) is not None
+    assert script.take("lost_trigger", 43) is None
+
+
+async def test_timed_faults_begin_now_at_the_earliest_and_are_due_once(clock):
+    script = FaultScript(clock)
+    await clock.advance(10.0)
+    assert script.add("close_control", at=3.0).at == 10.0
+    assert script.add("close_control").at == 10.0
+    assert script.add("close_control", at=12.0).at == 12.0
+    assert script.due("close_control", 10.0) is not None
+    assert script.due("close_control", 10.0) is not None
+    assert script.due("close_control", 11.9) is None
+    assert script.due("close_control", 12.0) is not None
+
+
+async def test_a_fault_can_be_ended(clock):
+    script = FaultScript(clock)
+    fault = script.add("slow_replies", delay=0.2)
+    await clock.advance(5.0)
+    script.remove(fault)
+    assert script.active("slow_replies", 5.0) is None
+    past = script.active("slow_replies", 4.9)
+    assert past is not None
+    assert past.number("delay") == 0.2
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[{", "not JSON"),
+        ('{"kind": "stall"}', "expected a list of objects"),
+        ("[3]", "expected a list of objects"),
+        ('[{"kind": "meteor"}]', "unknown kind 'meteor', known are lost_trigger, stall"),
+        ('[{"at": 3}]', "an entry without 'kind'"),
+        ('[{"kind": "stall"}]', "stall needs axis"),
+        ('[{"kind": "overrun", "colour": 1}]', "overrun does not know colour"),
+        ('[{"kind": "overrun", "at": "soon"}]', "'at' must be a number, got 'soon'"),
+        ('[{"kind": "overrun", "at": NaN}]', "'at' must be a number"),
+        ('[{"kind": "overrun", "for": -1}]', "'for' must not be negative"),
+        ('[{"kind": "late_arm", "delay": "long"}]', "'delay' must be a number, got 'long'"),
+    ],
+)
+def test_nonsense_is_refused_with_the_remedy(clock, text, problem):
+    with pytest.raises(ConfigurationError, match=problem) as refused:
+        FaultScript.from_json(clock, text)
+    assert str(refused.value).startswith("fault script: ")
+    assert "Remedy: write e.g." in str(refused.value)
