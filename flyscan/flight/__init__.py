@@ -3,13 +3,17 @@
 from ._block import Block, Channel, FloatArray, IntArray
 from ._clock import Clock, ManualClock, RealClock, ScaledClock
 from ._contract import Capture, EndReason, JoinOutcome, Motion, RestoreStep
+from ._flight import Flight
 from ._frames import Frames, RunFile, Sink
 from ._ledger import LedgerRow
 from ._limits import AxisLimits, CaptureCapabilities, Estimate, MotionCapabilities
 from ._monitor import Monitor
 from ._path import Path
+from ._recorder import FlightOptions, Listener
 from ._segment import Segment, Trigger
+from ._state import State
 from ._sweep import Sweep, plan_sweep, rest_to_rest
+from ._watchdog import cancel, shielded, within
 
 __all__ = [
     "AxisLimits",
@@ -20,11 +24,14 @@ __all__ = [
     "Clock",
     "EndReason",
     "Estimate",
+    "Flight",
+    "FlightOptions",
     "FloatArray",
     "Frames",
     "IntArray",
     "JoinOutcome",
     "LedgerRow",
+    "Listener",
     "ManualClock",
     "Monitor",
     "Motion",
@@ -36,8 +43,12 @@ __all__ = [
     "ScaledClock",
     "Segment",
     "Sink",
+    "State",
     "Sweep",
     "Trigger",
+    "cancel",
     "plan_sweep",
     "rest_to_rest",
+    "shielded",
+    "within",
 ]

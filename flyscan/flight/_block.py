@@ -63,7 +63,9 @@ class Block:
     first: int
     time_ns: IntArray
     exposure: FloatArray
-    columns: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+    columns: Mapping[str, npt.NDArray[np.generic]] = field(
+        default_factory=dict[str, npt.NDArray[np.generic]]
+    )
 
     def __post_init__(self) -> None:
         n = len(self.time_ns)

@@ -6,7 +6,10 @@ import asyncio
 import heapq
 import itertools
 import time
-from typing import Protocol, runtime_checkable
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar, runtime_checkable
+
+T = TypeVar("T")
 
 __all__ = ["Clock", "ManualClock", "RealClock", "ScaledClock"]
 
@@ -121,6 +124,32 @@ class ManualClock:
             await self._settle()
         self._now = max(self._now, when)
         await self._settle()
+
+    async def run(self, awaitable: Awaitable[T]) -> T:
+        """Jump from deadline to deadline until `awaitable` is done; its result.
+
+        Raises:
+            RuntimeError: it waits for something that no passing of time will bring.
+        """
+        task = asyncio.ensure_future(awaitable)
+        while True:
+            await self._settle()
+            if task.done():
+                return task.result()
+            deadline = self.next_deadline
+            if deadline is None:
+                await self._wait_for_threads(task)
+            else:
+                await self.advance_to(deadline)
+
+    async def _wait_for_threads(self, task: asyncio.Future[T]) -> None:
+        """Nobody sleeps on the clock: a worker thread or a socket must bring the next step."""
+        for _ in range(1000):
+            await asyncio.sleep(0.005)
+            if task.done() or self.next_deadline is not None:
+                return
+        task.cancel()
+        raise RuntimeError("nothing is waiting for the clock, yet the task is not done")
 
     async def _settle(self) -> None:
         for _ in range(self.SETTLE_TURNS):

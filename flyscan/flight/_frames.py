@@ -33,7 +33,7 @@ class Frames:
     point: IntArray
     segment: IntArray
     block: Block
-    setpoints: Mapping[str, FloatArray] = field(default_factory=dict)
+    setpoints: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
 
     def __len__(self) -> int:
         return len(self.block)

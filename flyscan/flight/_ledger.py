@@ -35,7 +35,7 @@ class LedgerRow:
     missing: tuple[int, ...] = ()
     holds: int = 0
     sweeps: int = 1
-    phases: Mapping[str, float] = field(default_factory=dict)
+    phases: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def closes(self) -> bool:

@@ -33,7 +33,7 @@ class Monitor(ABC):
 
     @abstractmethod
     def join(self, time_ns: IntArray) -> FloatArray:
-        """The last sample at or before each time, NaN where there is none or it was disconnected."""
+        """The last sample at or before each time; NaN before the first and while disconnected."""
 
     @abstractmethod
     def drain(self) -> tuple[IntArray, FloatArray]:

@@ -35,6 +35,8 @@ class Segment:
         trigger: what makes a frame.
         bounds: for a curve only, the bounds of the points: axis to float64 array of shape
             ``(points + 1,)``; None when the points divide start..stop evenly on a straight line.
+        midpoints: for a curve only, where it is in the middle of each point's period: axis to
+            float64 array of shape ``(points,)``; None when that is halfway between the bounds.
     """
 
     index: int
@@ -45,6 +47,7 @@ class Segment:
     period: float
     trigger: Trigger
     bounds: Mapping[str, FloatArray] | None = None
+    midpoints: Mapping[str, FloatArray] | None = None
 
     @property
     def end_point(self) -> int:
@@ -54,9 +57,9 @@ class Segment:
     @property
     def moving(self) -> tuple[str, ...]:
         """Axes that move during the sweep."""
-        if self.bounds is not None:
-            return tuple(a for a, b in self.bounds.items() if np.ptp(b) > 0)
-        return tuple(a for a in self.start if self.start[a] != self.stop[a])
+        if self.bounds is None:
+            return tuple(a for a in self.start if self.start[a] != self.stop[a])
+        return tuple(a for a, knots in self.knots(self.first_point)[1].items() if np.ptp(knots) > 0)
 
     @property
     def static(self) -> bool:
@@ -65,15 +68,23 @@ class Segment:
 
     @property
     def fast(self) -> str | None:
-        """The axis that travels farthest; triggers by position come from it. None for a dwell."""
-        moving = self.moving
-        if not moving:
-            return None
-        return max(moving, key=lambda a: abs(self.stop[a] - self.start[a]))
+        """The axis that travels farthest; triggers by position come from it. None for a dwell.
+
+        Along a curve, travel counts there and back.
+        """
+        return max(self.moving, key=self._travel, default=None)
+
+    def _travel(self, axis: str) -> float:
+        if self.bounds is None:
+            return abs(self.stop[axis] - self.start[axis])
+        return float(np.abs(np.diff(self.bounds[axis])).sum())
 
     @property
     def step(self) -> float:
-        """Signed distance between triggers along the fast axis, in its units; 0 for a dwell."""
+        """Signed distance between triggers along the fast axis, in its units; 0 for a dwell.
+
+        For a curve the mean over its points, which says nothing about a single one.
+        """
         fast = self.fast
         return 0.0 if fast is None else (self.stop[fast] - self.start[fast]) / self.points
 
@@ -91,24 +102,66 @@ class Segment:
         """Position of every axis where path point `point` begins (its trigger position).
 
         ``point == end_point`` gives the end of the last point.
+
+        Raises:
+            IndexError: the point is not in the segment.
         """
-        i = point - self.first_point
-        if not 0 <= i <= self.points:
-            raise IndexError(f"point {point} is not in segment {self.index}")
+        i = self._offset(point)
         if self.bounds is not None:
             return {a: float(b[i]) for a, b in self.bounds.items()}
+        if i == self.points:  # exactly `stop`, whatever the rounding of the division
+            return dict(self.stop)
         f = i / self.points
         return {a: lo + (self.stop[a] - lo) * f for a, lo in self.start.items()}
 
     def setpoints(self, first: int, last: int) -> dict[str, FloatArray]:
-        """Midpoints of path points `first` to `last` (exclusive), axis to shape ``(n,)``."""
-        i = np.arange(first - self.first_point, last - self.first_point)
+        """Midpoints of path points `first` to `last` (exclusive), axis to shape ``(n,)``.
+
+        Raises:
+            IndexError: a point is not in the segment.
+        """
+        i, j = self._offset(first), self._offset(last)
+        if self.midpoints is not None:
+            return {a: m[i:j].copy() for a, m in self.midpoints.items()}
         if self.bounds is not None:
-            return {a: (b[i] + b[i + 1]) / 2 for a, b in self.bounds.items()}
-        f = (i + 0.5) / self.points
+            return {a: (b[i:j] + b[i + 1 : j + 1]) / 2 for a, b in self.bounds.items()}
+        f = (np.arange(i, j) + 0.5) / self.points
         return {a: lo + (self.stop[a] - lo) * f for a, lo in self.start.items()}
+
+    def knots(self, from_point: int) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """Vertices of the trajectory from the trigger of `from_point` to the end.
+
+        Returns:
+            Evenly spaced seconds since that trigger and axis to positions, linear in between,
+            all of shape ``(m,)``: bounds only, or bounds and midpoints in turn.
+        """
+        i = self._offset(from_point)
+        n = self.points - i
+        if self.bounds is None:
+            first = self.bound(from_point)
+            ends = {a: np.array((first[a], self.stop[a])) for a in first}
+            return np.array((0.0, n * self.period)), ends
+        if self.midpoints is None:
+            seconds = np.arange(n + 1) * self.period
+            return seconds, {a: b[i:] for a, b in self.bounds.items()}
+        positions: dict[str, FloatArray] = {}
+        for axis, bounds in self.bounds.items():
+            knots = np.empty(2 * n + 1)
+            knots[::2] = bounds[i:]
+            knots[1::2] = self.midpoints[axis][i:]
+            positions[axis] = knots
+        return np.arange(2 * n + 1) * (self.period / 2), positions
 
     def length(self, axes: Mapping[str, float] | None = None) -> float:
         """Euclidean distance start to stop, over `axes` or over all of them."""
         names = self.start if axes is None else axes
         return math.hypot(*(self.stop[a] - self.start[a] for a in names))
+
+    def _offset(self, point: int) -> int:
+        offset = point - self.first_point
+        if not 0 <= offset <= self.points:
+            raise IndexError(
+                f"point {point} is not in segment {self.index}, "
+                f"which has points {self.first_point} to {self.end_point - 1}"
+            )
+        return offset

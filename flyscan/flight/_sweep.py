@@ -7,18 +7,20 @@ distance ``d`` apart is ``2 sqrt(d/a)``, or ``d/v + v/a`` once the speed limit i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import LimitError
+from ..errors import BadPathError, LimitError
 from ._block import FloatArray
 from ._limits import AxisLimits
 from ._segment import Segment
 
-__all__ = ["Sweep", "plan_sweep", "rest_to_rest"]
+__all__ = ["Sweep", "check_resumable", "plan_sweep", "rest_to_rest", "transfer_times"]
+
+RAMP_PIECES = 16
+SLACK = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,8 +32,10 @@ class Sweep:
         from_point: path index of the first point to trigger.
         origin: where every axis stands at rest before the run-up, in axis units.
         target: where every axis comes to rest after the run-down.
-        velocity: signed cruise velocity of every axis, units per second (0 for the still ones).
-        acceleration: positive acceleration of every axis, units per second squared.
+        velocity: signed velocity of every axis at the first trigger, units per second (0 for
+            the still ones): the cruise velocity of a straight sweep.
+        acceleration: positive acceleration of every axis, units per second squared; what the
+            run-up uses where the axis moves, else the axis' limit.
         ramp: seconds to reach the cruise velocity.
         lead: seconds from the start of motion to the first trigger.
         duration: seconds from the start of motion to rest; for a dwell, of its frames.
@@ -58,134 +62,156 @@ class Sweep:
         return self.segment.static
 
     def curve(self) -> tuple[FloatArray, dict[str, FloatArray]]:
-        """Vertices of a curved sweep: seconds from the start of motion and axis to positions.
+        """Vertices of the sweep: seconds from the start of motion and axis to positions.
 
         The run-up continues the tangent of the first piece backwards with constant
         acceleration, the run-down the tangent of the last piece; both are sampled at
-        1/16 of the ramp. Shapes ``(m,)``, same for every axis.
+        1/16 of the ramp. Shapes ``(m,)``, same for every axis; seconds increase strictly.
         """
-        segment = self.segment
-        if segment.bounds is None:
-            raise ValueError(f"segment {segment.index} is straight")
-        i = self.from_point - segment.first_point
-        n = self.points
-        ramp = np.linspace(0.0, self.ramp, 17)
-        settle = self.lead - self.ramp
-        times = np.concatenate(
-            (
-                ramp,
-                self.lead + segment.period * np.arange(n + 1),
-                self.lead + n * segment.period + ramp[1:],
-            )
-        )
+        seconds, knots = self.segment.knots(self.from_point)
+        enter, leave = _edge_velocities(seconds, knots)
+        ramp = np.linspace(0.0, self.ramp, RAMP_PIECES + 1) if self.ramp > 0 else np.zeros(1)
+        times = np.concatenate((ramp, self.lead + seconds, self.lead + seconds[-1] + ramp[1:]))
+        keep = np.ones(len(times), dtype=bool)
+        keep[len(ramp) - 1] = self.lead > self.ramp  # else the first knot ends the ramp
         positions: dict[str, FloatArray] = {}
-        for axis, bounds in segment.bounds.items():
-            v_in = (bounds[i + 1] - bounds[i]) / segment.period
-            v_out = (bounds[-1] - bounds[-2]) / segment.period
-            up = bounds[i] - v_in * settle - v_in * (self.ramp / 2) + _ramp_up(v_in, ramp)
-            down = bounds[-1] + v_out * ramp[1:] - _ramp_up(v_out, ramp[1:])
-            positions[axis] = np.concatenate((up, bounds[i:], down))
-        return times, positions
+        for axis, path in knots.items():
+            up = self.origin[axis] + _ramp_up(enter[axis], ramp)
+            down = path[-1] + leave[axis] * ramp[1:] - _ramp_up(leave[axis], ramp[1:])
+            positions[axis] = np.concatenate((up, path, down))[keep]
+        return times[keep], positions
 
 
 def _ramp_up(velocity: float, t: FloatArray) -> FloatArray:
-    return velocity * t**2 / (2 * t[-1]) if t[-1] > 0 else np.zeros_like(t)
+    return velocity * t**2 / (2 * t[-1]) if len(t) and t[-1] > 0 else np.zeros_like(t)
 
 
 def rest_to_rest(distance: float, velocity: float, acceleration: float) -> float:
     """Seconds to move `distance` from rest to rest under the two limits."""
-    d = abs(distance)
-    if d >= velocity**2 / acceleration:
-        return d / velocity + velocity / acceleration
-    return 2 * math.sqrt(d / acceleration)
+    return float(transfer_times(np.asarray(distance, dtype=float), velocity, acceleration))
+
+
+def transfer_times(distances: FloatArray, velocity: float, acceleration: float) -> FloatArray:
+    """:func:`rest_to_rest` for an array of distances of any shape."""
+    d = np.abs(distances)
+    short = 2 * np.sqrt(d / acceleration)
+    return np.where(d >= velocity**2 / acceleration, d / velocity + velocity / acceleration, short)
 
 
 def plan_sweep(segment: Segment, from_point: int, limits: Mapping[str, AxisLimits]) -> Sweep:
     """Plan the sweep of `segment` from path point `from_point` to its end.
 
     Raises:
+        BadPathError: the limits of an axis are missing.
         LimitError: the sweep with run-up and run-down leaves an axis' travel or needs more
-            velocity than an axis has.
+            velocity or, along a curve, more acceleration than an axis has.
+        IndexError: `from_point` is not a point of the segment.
     """
-    if segment.static:
-        return _dwell(segment, from_point)
-    entry, leave = _edge_velocities(segment, from_point)
-    _check_velocity(segment, limits)
+    if from_point == segment.end_point:
+        raise IndexError(f"segment {segment.index} has no point {from_point} to start from")
+    seconds, knots = segment.knots(from_point)
+    _check_known(segment, limits)
     moving = segment.moving
-    ramp = max(max(abs(entry[a]), abs(leave[a])) / limits[a].acceleration for a in moving)
-    settle = max(limits[a].settle for a in moving)
-    first, last = segment.bound(from_point), segment.bound(segment.end_point)
-    origin = {a: first[a] - entry[a] * (ramp / 2 + settle) for a in first}
-    target = {a: last[a] + leave[a] * ramp / 2 for a in last}
     for axis in moving:
-        _check_travel(segment, axis, (origin[axis], target[axis]), limits[axis])
-    count = segment.end_point - from_point
+        _check_speed(segment, axis, seconds, knots[axis], limits[axis])
+    enter, leave = _edge_velocities(seconds, knots)
+    peak = {a: max(abs(enter[a]), abs(leave[a])) for a in knots}
+    ramp = max((peak[a] / limits[a].acceleration for a in moving), default=0.0)
+    settle = max((limits[a].settle for a in moving), default=0.0)
+    origin = {a: float(k[0]) - enter[a] * (ramp / 2 + settle) for a, k in knots.items()}
+    target = {a: float(k[-1]) + leave[a] * ramp / 2 for a, k in knots.items()}
+    for axis, path in knots.items():
+        low = min(origin[axis], target[axis], float(path.min()))
+        high = max(origin[axis], target[axis], float(path.max()))
+        _check_travel(segment, axis, low, high, limits[axis])
     return Sweep(
         segment=segment,
         from_point=from_point,
         origin=origin,
         target=target,
-        velocity=segment.velocity,
-        acceleration={
-            a: (max(abs(entry[a]), abs(leave[a])) / ramp if ramp else limits[a].acceleration)
-            for a in moving
-        },
+        velocity=enter,
+        acceleration={a: peak[a] / ramp if peak[a] else limits[a].acceleration for a in knots},
         ramp=ramp,
         lead=ramp + settle,
-        duration=2 * ramp + settle + count * segment.period,
+        duration=2 * ramp + settle + float(seconds[-1]),
     )
 
 
-def _dwell(segment: Segment, from_point: int) -> Sweep:
-    here = dict(segment.start)
-    return Sweep(
-        segment=segment,
-        from_point=from_point,
-        origin=here,
-        target=here,
-        velocity=dict.fromkeys(here, 0.0),
-        acceleration={},
-        ramp=0.0,
-        lead=0.0,
-        duration=(segment.end_point - from_point) * segment.period,
-    )
+def check_resumable(segment: Segment, limits: Mapping[str, AxisLimits]) -> None:
+    """Check that the segment can be flown from every one of its points.
+
+    The run-up to a later point of a straight segment lies on the segment's own sweep; along a
+    curve it follows the tangent there, which may lead out of an axis' travel.
+
+    Raises:
+        BadPathError, LimitError: as :func:`plan_sweep` for the first point that fails.
+    """
+    plan_sweep(segment, segment.first_point, limits)
+    if segment.bounds is None:
+        return
+    seconds, knots = segment.knots(segment.first_point)
+    every = (len(seconds) - 1) // segment.points
+    leave = _edge_velocities(seconds, knots)[1]
+    enter = {a: (np.diff(k) / seconds[1])[::every] for a, k in knots.items()}
+    moving = segment.moving
+    ramp = np.zeros(segment.points)
+    for axis in moving:
+        peak = np.maximum(np.abs(enter[axis]), abs(leave[axis]))
+        ramp = np.maximum(ramp, peak / limits[axis].acceleration)
+    reach = ramp / 2 + max((limits[a].settle for a in moving), default=0.0)
+    outside = np.zeros(segment.points, dtype=bool)
+    for axis, path in knots.items():
+        origin = path[:-1:every] - enter[axis] * reach
+        ends = np.stack((origin, path[-1] + leave[axis] * ramp / 2))
+        outside |= ((ends < limits[axis].low) | (ends > limits[axis].high)).any(axis=0)
+    for offset in np.flatnonzero(outside).tolist():
+        plan_sweep(segment, segment.first_point + offset, limits)
 
 
 def _edge_velocities(
-    segment: Segment, from_point: int
+    seconds: FloatArray, knots: Mapping[str, FloatArray]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Velocity at the first trigger and after the last point."""
-    if segment.bounds is None:
-        velocity = segment.velocity
-        return velocity, velocity
-    i = from_point - segment.first_point
-    period = segment.period
-    entry = {a: float(b[i + 1] - b[i]) / period for a, b in segment.bounds.items()}
-    leave = {a: float(b[-1] - b[-2]) / period for a, b in segment.bounds.items()}
-    return entry, leave
+    dt = float(seconds[1])  # knots are evenly spaced in time
+    enter = {a: float(k[1] - k[0]) / dt for a, k in knots.items()}
+    leave = {a: float(k[-1] - k[-2]) / dt for a, k in knots.items()}
+    return enter, leave
 
 
-def _check_velocity(segment: Segment, limits: Mapping[str, AxisLimits]) -> None:
-    for axis in segment.moving:
-        if segment.bounds is None:
-            speed = abs(segment.velocity[axis])
-        else:
-            speed = float(np.max(np.abs(np.diff(segment.bounds[axis])))) / segment.period
-        limit = limits[axis]
-        if speed > limit.velocity * (1 + 1e-9):
-            raise LimitError(
-                f"segment {segment.index} needs {speed:g} {limit.unit}/s, "
-                f"the axis allows {limit.velocity:g}",
-                device=axis,
-                remedy="use a longer period per point or a smaller step",
-            )
+def _check_known(segment: Segment, limits: Mapping[str, AxisLimits]) -> None:
+    unknown = [a for a in segment.start if a not in limits]
+    if unknown:
+        raise BadPathError(
+            f"the path moves an axis nobody controls; known axes are {', '.join(limits) or 'none'}",
+            device=", ".join(unknown),
+            remedy="correct the name in the Spec or add the axis to a motion controller",
+        )
 
 
-def _check_travel(
-    segment: Segment, axis: str, ends: tuple[float, float], limit: AxisLimits
+def _check_speed(
+    segment: Segment, axis: str, seconds: FloatArray, path: FloatArray, limit: AxisLimits
 ) -> None:
-    low, high = min(ends), max(ends)
-    slack = 1e-9 * max(1.0, abs(limit.low), abs(limit.high))
+    steps = np.diff(path) / seconds[1]
+    speed = float(np.abs(steps).max())
+    if speed > limit.velocity * (1 + SLACK):
+        raise LimitError(
+            f"segment {segment.index} needs {speed:g} {limit.unit}/s, "
+            f"the axis allows {limit.velocity:g}",
+            device=axis,
+            remedy="use a longer period per point or a smaller step",
+        )
+    bend = float(np.abs(np.diff(steps)).max(initial=0.0) / seconds[1])
+    if bend > limit.acceleration * (1 + SLACK):
+        raise LimitError(
+            f"the curve of segment {segment.index} needs {bend:g} {limit.unit}/s^2, "
+            f"the axis allows {limit.acceleration:g}",
+            device=axis,
+            remedy="use a longer period per point, smaller steps, or a path without corners",
+        )
+
+
+def _check_travel(segment: Segment, axis: str, low: float, high: float, limit: AxisLimits) -> None:
+    slack = SLACK * max(1.0, abs(limit.low), abs(limit.high))
     if low < limit.low - slack or high > limit.high + slack:
         raise LimitError(
             f"segment {segment.index} with run-up and run-down spans "
