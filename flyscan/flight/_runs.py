@@ -32,7 +32,9 @@ class Runs:
         stop: position at the end of the last point, per axis.
         enter: distance per point at the first trigger, signed, per axis.
         leave: distance per point at the end of the last point, signed, per axis.
-        period: seconds per point, or None where the level does not say.
+        low: lowest position within the run, per axis.
+        high: highest position within the run, per axis.
+        period: seconds per point.
     """
 
     first: IntArray
@@ -42,7 +44,9 @@ class Runs:
     stop: Mapping[str, FloatArray]
     enter: Mapping[str, FloatArray]
     leave: Mapping[str, FloatArray]
-    period: FloatArray | None
+    low: Mapping[str, FloatArray]
+    high: Mapping[str, FloatArray]
+    period: FloatArray
 
     def __len__(self) -> int:
         return len(self.first)
@@ -58,7 +62,9 @@ class Runs:
             stop={a: v[::-1] for a, v in self.start.items()},
             enter={a: -v[::-1] for a, v in self.leave.items()},
             leave={a: -v[::-1] for a, v in self.enter.items()},
-            period=None if self.period is None else self.period[::-1],
+            low={a: v[::-1] for a, v in self.low.items()},
+            high={a: v[::-1] for a, v in self.high.items()},
+            period=self.period[::-1],
         )
 
 
@@ -86,8 +92,7 @@ def _interruptions(level: Level) -> BoolArray:
     cut[0] = True
     for axis, lower in level.lower.items():
         cut[1:] |= lower[1:] != level.upper[axis][:-1]
-    if level.period is not None:
-        cut[1:] |= level.period[1:] != level.period[:-1]
+    cut[1:] |= level.period[1:] != level.period[:-1]
     return cut
 
 
@@ -98,6 +103,8 @@ def _tabulate(level: Level, first: IntArray, curved: BoolArray, centred: BoolArr
     stop: dict[str, FloatArray] = {}
     enter: dict[str, FloatArray] = {}
     leave: dict[str, FloatArray] = {}
+    low: dict[str, FloatArray] = {}
+    high: dict[str, FloatArray] = {}
     for axis, middle in level.middle.items():
         lower, upper = level.lower[axis], level.upper[axis]
         shift = np.where(centred, middle - (lower + upper) / 2, 0.0)
@@ -106,8 +113,11 @@ def _tabulate(level: Level, first: IntArray, curved: BoolArray, centred: BoolArr
         even = (stop[axis] - start[axis]) / points
         enter[axis] = np.where(curved, 2 * (middle[first] - lower[first]), even)
         leave[axis] = np.where(curved, 2 * (upper[last] - middle[last]), even)
-    period = None if level.period is None else level.period[first]
-    return Runs(first, points, curved, start, stop, enter, leave, period)
+        ends = np.stack((lower, middle, upper)) + shift
+        low[axis] = np.minimum.reduceat(ends.min(axis=0), first)
+        high[axis] = np.maximum.reduceat(ends.max(axis=0), first)
+    period = level.period[first]
+    return Runs(first, points, curved, start, stop, enter, leave, low, high, period)
 
 
 def _curved(level: Level, first: IntArray) -> BoolArray:

@@ -34,7 +34,7 @@ class Level:
         upper: where they are when it ends, same shape.
         gap: whether the motion is interrupted before each frame; the first element is for the
             step from the last frame of one iteration to the first of the next.
-        period: seconds of each frame, or None where another level or nobody says.
+        period: seconds of each frame; empty where another level says.
     """
 
     length: int
@@ -43,12 +43,12 @@ class Level:
     lower: Mapping[str, FloatArray]
     upper: Mapping[str, FloatArray]
     gap: BoolArray
-    period: FloatArray | None = None
+    period: FloatArray
 
     @property
     def varies(self) -> bool:
         """True if frames of this level last differently long."""
-        return self.period is not None and bool((self.period != self.period[0]).any())
+        return bool((self.period[1:] != self.period[:-1]).any())
 
     def wrap(self, axis: str) -> float:
         """Distance `axis` moves from the last frame of an iteration to the next iteration."""
@@ -112,7 +112,8 @@ class Stack:
         lower: dict[str, FloatArray] = {}
         upper: dict[str, FloatArray] = {}
         gap = np.zeros(len(points), dtype=bool)
-        period: FloatArray | None = None
+        period = np.empty(0)
+        period: FloatArray
         for level, size in self._sizes():
             frame, backward = _frames(level, points // size)
             for axis, values in level.middle.items():
@@ -122,7 +123,7 @@ class Stack:
                 upper[axis] = np.where(backward, low, high)
             before = np.where(backward, (frame + 1) % level.length, frame)
             gap |= level.gap[before] & (points % size == 0)
-            period = period if level.period is None else level.period[frame]
+            period = level.period[frame] if level.period.size else period
         snaked = bool(self.outer) and self.outer[0].snaked
         gap[0] &= not snaked
         return Level(len(points), snaked, middle, lower, upper, gap, period)
