@@ -84,11 +84,8 @@ async def test_snake_map_is_flown_once(trigger: Trigger) -> None:
 
 
 async def test_dwells_are_flown() -> None:
-    r = Rehearsal(
-        Fly(0.01 @ (Linspace("x", 0, 2, 3) * Static.duration(0.01, 4)))
-        if hasattr(Static, "duration")
-        else MAP
-    )
+    r = Rehearsal(Fly(0.01 @ (Linspace("x", 0, 2, 3) * Static("y", 1.0, 4))))
+    assert [segment.static for segment in r.path.segments()] == [True] * 3
     await r.fly()
     r.check_complete()
 

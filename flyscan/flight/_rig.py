@@ -1,0 +1,220 @@
+"""A rig: one Motion, one Capture and the monitors that fly together, with the run's file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import BusyError, ConfigurationError
+from ._clock import Clock
+from ._contract import Capture, Motion
+from ._flight import Flight
+from ._frames import RunFile, Sink
+from ._limits import AxisLimits, Estimate
+from ._monitor import Monitor
+from ._path import Path
+from ._recorder import FlightOptions, Listener
+from ._state import State
+
+__all__ = ["Rig"]
+
+
+class Rig:
+    """Runs flights one after the other, all of a run into one file.
+
+    Args:
+        name: name used in errors.
+        sink_factory: makes the sink of a run.
+        listener: gets every flight's events.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        motion: Motion,
+        capture: Capture,
+        monitors: tuple[Monitor, ...],
+        sink_factory: Callable[[], Sink],
+        clock: Clock,
+        listener: Listener,
+        options: FlightOptions | None = None,
+    ) -> None:
+        self.name = name
+        self.motion = motion
+        self.capture = capture
+        self.monitors = monitors
+        self._sink_factory = sink_factory
+        self._clock = clock
+        self._listener = listener
+        self._options = options
+        self._sink: Sink | None = None
+        self._limits: Mapping[str, AxisLimits] = {}
+        self._flights = 0
+        self._frames = 0
+        self.flight: Flight | None = None
+
+    async def connect(self) -> None:
+        """Connect every box; all are tried before the first error is raised."""
+        boxes = (self.motion, self.capture, *self.monitors)
+        results = await asyncio.gather(*(b.connect() for b in boxes), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        self._limits = await self.motion.limits()
+
+    async def close(self) -> None:
+        """End everything and disconnect."""
+        await self.close_run()
+        for box in (self.motion, self.capture, *self.monitors):
+            await box.close()
+
+    @property
+    def limits(self) -> Mapping[str, AxisLimits]:
+        """Limits of every axis, read when connecting and before each flight."""
+        return self._limits
+
+    @property
+    def busy(self) -> bool:
+        """True while a flight is prepared or under way."""
+        return self.flight is not None and not self.flight.state.final
+
+    async def open_run(self, directory: str, filename: str, start: Mapping[str, object]) -> str:
+        """Create the file of a run; returns its path.
+
+        Raises:
+            BusyError: a run is open.
+            StorageError: the file cannot be created.
+        """
+        if self._sink is not None:
+            raise BusyError(
+                "a run is open already",
+                device=self.name,
+                remedy="unstage the flyer, or stop the other flight first",
+            )
+        sink = self._sink_factory()
+        channels = (*self.capture.channels(), *(m.channel for m in self.monitors))
+        axes = {axis: limit.unit for axis, limit in self._limits.items()}
+        file = RunFile(directory, filename, channels, axes, start, self._clock.epoch_ns)
+        path = await sink.open(file)
+        self._sink = sink
+        self._flights = self._frames = 0
+        return path
+
+    def validate(self, path: Path) -> Estimate:
+        """Check a path without touching hardware.
+
+        Raises:
+            FlyscanError: the one reason not to fly it.
+        """
+        path = self._suited(path)
+        estimate = path.validate(self._limits, min_period=self.capture.capabilities.min_period)
+        remarks = self.capture.validate(path)
+        return Estimate(
+            estimate.rows,
+            estimate.segments,
+            estimate.flying_s,
+            estimate.turnaround_s,
+            (*estimate.remarks, *remarks),
+        )
+
+    async def prepare(self, path: Path) -> int:
+        """Make a flight ready to kick off; returns its number in the run."""
+        if self._sink is None:
+            raise ConfigurationError(
+                "no run is open", device=self.name, remedy="stage the flyer before preparing it"
+            )
+        if self.busy:
+            raise BusyError(
+                "another flight is under way",
+                device=self.name,
+                remedy="wait for its end or stop it with `flyscan stop`",
+            )
+        self._limits = await self.motion.limits()
+        self.validate(path)
+        number = self._flights
+        flight = Flight(
+            self.motion,
+            self.capture,
+            self._sink,
+            self._clock,
+            self._suited(path),
+            self._listener,
+            monitors=self.monitors,
+            number=number,
+            first_frame=self._frames,
+            options=self._options,
+        )
+        self.flight = flight
+        await flight.prepare()
+        self._flights += 1
+        return number
+
+    def kickoff(self) -> None:
+        """Start the prepared flight."""
+        flight = self._current()
+        flight.kickoff()
+
+    async def finish(self) -> None:
+        """Wait for the flight's end and count its frames."""
+        flight = self._current()
+        try:
+            await flight.wait()
+        finally:
+            self._frames = flight.stop_frame
+
+    async def stop(self) -> None:
+        """Stop the flight, if there is one."""
+        if self.flight is not None:
+            await self.flight.stop()
+            self._frames = self.flight.stop_frame
+
+    async def close_run(self) -> None:
+        """Stop what flies and close the file. Idempotent."""
+        await self.stop()
+        sink, self._sink = self._sink, None
+        self.flight = None
+        if sink is not None:
+            await sink.close()
+
+    def _current(self) -> Flight:
+        if self.flight is None or self.flight.state is State.IDLE:
+            raise ConfigurationError(
+                "no flight is prepared", device=self.name, remedy="prepare one first"
+            )
+        return self.flight
+
+    def _suited(self, path: Path) -> Path:
+        """The path in the form the motion can fly."""
+        return path if self.motion.capabilities.curves else path.without_curves()
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able description: channels, axes, capabilities."""
+        channels = (*self.capture.channels(), *(m.channel for m in self.monitors))
+        return {
+            "channels": [
+                {
+                    "name": c.name,
+                    "dtype": c.dtype,
+                    "shape": list(c.shape),
+                    "unit": c.unit,
+                    "source": c.source,
+                    "axis": c.axis,
+                    "precision": c.precision,
+                }
+                for c in channels
+            ],
+            "axes": {
+                a: {
+                    "low": v.low,
+                    "high": v.high,
+                    "velocity": v.velocity,
+                    "acceleration": v.acceleration,
+                    "unit": v.unit,
+                    "precision": v.precision,
+                }
+                for a, v in self._limits.items()
+            },
+            "block_period": self.capture.capabilities.block_period,
+            "min_period": self.capture.capabilities.min_period,
+        }

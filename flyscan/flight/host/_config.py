@@ -1,0 +1,132 @@
+"""The host's configuration: which classes it may load, and how they are put together."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...errors import ConfigurationError
+
+__all__ = ["ControllerConfig", "FlyerConfig", "HostConfig"]
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerConfig:
+    """A named controller: ``"package.module:Class"`` and its JSON-able parameters."""
+
+    cls: str
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def build(self, name: str, extra: Mapping[str, Any]) -> Any:
+        """Make the controller.
+
+        Raises:
+            ConfigurationError: the class cannot be imported or refuses the parameters.
+        """
+        try:
+            cls = load_class(self.cls)
+            return cls(name, **self.params, **extra)
+        except (TypeError, ValueError) as exc:
+            raise ConfigurationError(
+                f"{self.cls} refuses its parameters: {exc}",
+                device=name,
+                remedy="correct them in the host's configuration",
+            ) from exc
+
+
+@dataclass(frozen=True, slots=True)
+class FlyerConfig:
+    """Which controllers fly together.
+
+    A name may point into a controller that is several things at once: ``"box.motion"``.
+    """
+
+    motion: str
+    capture: str
+    monitors: tuple[str, ...] = ()
+    options: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True, slots=True)
+class HostConfig:
+    """Everything a host is told when it starts; only what is named here can be loaded later.
+
+    Args:
+        controllers: name to class path and parameters.
+        flyers: name to the controllers that fly together.
+        sink: class path of the storage.
+        sink_params: its JSON-able parameters.
+        lease: seconds of silence from the client after which the host holds, then stops.
+    """
+
+    controllers: Mapping[str, ControllerConfig]
+    flyers: Mapping[str, FlyerConfig]
+    sink: str = "flyscan.storage:Hdf5Sink"
+    sink_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    lease: float = 30.0
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> HostConfig:
+        """Read the JSON form; see :meth:`to_dict`.
+
+        Raises:
+            ConfigurationError: unknown or missing entries.
+        """
+        try:
+            controllers = {
+                name: ControllerConfig(c["class"], c.get("params", {}))
+                for name, c in data["controllers"].items()
+            }
+            flyers = {
+                name: FlyerConfig(
+                    f["motion"], f["capture"], tuple(f.get("monitors", ())), f.get("options", {})
+                )
+                for name, f in data["flyers"].items()
+            }
+        except (KeyError, TypeError, AttributeError) as exc:
+            raise ConfigurationError(
+                f"host configuration is incomplete: {exc!r}",
+                device="flight host",
+                remedy="give controllers {name: {class, params}}, flyers {name: {motion, capture}}",
+            ) from exc
+        rest = {k: data[k] for k in ("sink", "sink_params", "lease") if k in data}
+        return cls(controllers, flyers, **rest)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {
+            "controllers": {
+                n: {"class": c.cls, "params": dict(c.params)} for n, c in self.controllers.items()
+            },
+            "flyers": {
+                n: {
+                    "motion": f.motion,
+                    "capture": f.capture,
+                    "monitors": list(f.monitors),
+                    "options": dict(f.options),
+                }
+                for n, f in self.flyers.items()
+            },
+            "sink": self.sink,
+            "sink_params": dict(self.sink_params),
+            "lease": self.lease,
+        }
+
+
+def load_class(path: str) -> Any:
+    """Import ``"package.module:Class"``.
+
+    Raises:
+        ConfigurationError: there is no such module or class.
+    """
+    module, _, name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as exc:
+        raise ConfigurationError(
+            f"cannot load {path!r}: {exc}",
+            device="flight host",
+            remedy="write it as package.module:Class and install what it needs",
+        ) from exc

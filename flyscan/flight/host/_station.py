@@ -1,0 +1,252 @@
+"""The station: what a host does, whatever carries its messages.
+
+Requests are ``{"method": name, "params": {...}}``; answers and events are JSON-able too, so that
+the same station serves a process of its own and the calling process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+from ...errors import ConfigurationError, FlyscanError, HostError
+from .._clock import Clock, RealClock
+from .._path import Path
+from .._recorder import FlightOptions
+from .._rig import Rig
+from ._config import HostConfig, load_class
+
+__all__ = ["Station"]
+
+EventSink = Callable[[str, dict[str, Any]], None]
+Method = Callable[..., Awaitable[Any]]
+
+
+class Station:
+    """All controllers and rigs of one host.
+
+    Args:
+        config: what may be loaded.
+        emit: gets ``(flyer, event)`` for every event of a flight.
+        clock: time for everything; real time by default.
+    """
+
+    def __init__(self, config: HostConfig, emit: EventSink, clock: Clock | None = None) -> None:
+        self._config = config
+        self._emit = emit
+        self._injected = clock
+        self._clock = clock or RealClock()
+        self._controllers: dict[str, Any] = {}
+        self._rigs: dict[str, Rig] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._watchers: set[asyncio.Task[None]] = set()
+        self._methods: dict[str, Method] = {
+            "describe": self._describe,
+            "open_run": self._open_run,
+            "close_run": self._close_run,
+            "validate": self._validate,
+            "prepare": self._prepare,
+            "kickoff": self._kickoff,
+            "hold": self._hold,
+            "release": self._release,
+            "stop": self._stop,
+            "stop_all": self.stop_all,
+            "status": self._status,
+            "axis_limits": self._axis_limits,
+            "axis_read": self._axis_read,
+            "axis_move": self._axis_move,
+            "axis_stop": self._axis_stop,
+        }
+
+    async def handle(self, method: str, params: Mapping[str, Any]) -> Any:
+        """Answer one request.
+
+        Raises:
+            FlyscanError: the request failed; anything else it raises is wrapped in one.
+        """
+        handler = self._methods.get(method)
+        if handler is None:
+            raise HostError(f"unknown request {method!r}", device="flight host")
+        try:
+            return await handler(**params)
+        except FlyscanError:
+            raise
+        except TypeError as exc:
+            raise HostError(f"bad parameters for {method!r}: {exc}", device="flight host") from exc
+
+    async def stop_all(self) -> None:
+        """Stop every flight."""
+        await asyncio.gather(*(rig.stop() for rig in self._rigs.values()))
+
+    async def hold_all(self, reason: str) -> None:
+        """Hold every flight."""
+        await asyncio.gather(
+            *(rig.flight.hold(reason) for rig in self._rigs.values() if rig.flight is not None)
+        )
+
+    def release_all(self, reason: str) -> None:
+        """Take a reason to hold away from every flight."""
+        for rig in self._rigs.values():
+            if rig.flight is not None and not rig.flight.state.final:
+                rig.flight.release(reason)
+
+    async def close(self) -> None:
+        """Stop everything, close files and connections; every rig is tried."""
+        results = await asyncio.gather(
+            *(rig.close() for rig in self._rigs.values()), return_exceptions=True
+        )
+        if self._watchers:
+            await asyncio.wait(self._watchers)
+        failed = [r for r in results if isinstance(r, BaseException)]
+        if failed:
+            raise failed[0]
+
+    # --- requests --------------------------------------------------------------------------
+
+    async def _describe(self, flyer: str) -> dict[str, Any]:
+        return (await self._rig(flyer)).describe()
+
+    async def _open_run(
+        self, flyer: str, directory: str, filename: str, start: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        rig = await self._rig(flyer)
+        return {"file": await rig.open_run(directory, filename, start)}
+
+    async def _close_run(self, flyer: str) -> None:
+        if flyer in self._rigs:
+            await self._rigs[flyer].close_run()
+
+    async def _validate(self, flyer: str, path: Mapping[str, Any]) -> dict[str, Any]:
+        rig = await self._rig(flyer)
+        estimate = rig.validate(Path.from_dict(path))
+        return {
+            "rows": estimate.rows,
+            "segments": estimate.segments,
+            "flying_s": estimate.flying_s,
+            "turnaround_s": estimate.turnaround_s,
+            "remarks": list(estimate.remarks),
+        }
+
+    async def _prepare(self, flyer: str, path: Mapping[str, Any]) -> dict[str, Any]:
+        rig = await self._rig(flyer)
+        estimate = await self._validate(flyer, path)
+        return {"flight": await rig.prepare(Path.from_dict(path)), "estimate": estimate}
+
+    async def _kickoff(self, flyer: str) -> None:
+        rig = await self._rig(flyer)
+        rig.kickoff()
+        watcher = asyncio.create_task(self._watch(rig), name=f"flyscan-watch-{flyer}")
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
+
+    async def _watch(self, rig: Rig) -> None:
+        try:
+            await rig.finish()
+        except FlyscanError as exc:
+            self._emit(rig.name, {"event": "ended", "error": exc.to_dict()})
+        else:
+            self._emit(rig.name, {"event": "ended", "error": None})
+
+    async def _hold(self, flyer: str, reason: str) -> None:
+        rig = await self._rig(flyer)
+        if rig.flight is not None:
+            await rig.flight.hold(reason)
+
+    async def _release(self, flyer: str, reason: str) -> None:
+        rig = await self._rig(flyer)
+        if rig.flight is not None and not rig.flight.state.final:
+            rig.flight.release(reason)
+
+    async def _stop(self, flyer: str) -> None:
+        if flyer in self._rigs:
+            await self._rigs[flyer].stop()
+
+    async def _status(self) -> dict[str, Any]:
+        return {
+            name: {"state": rig.flight.state.value, "holds": sorted(rig.flight.holds)}
+            for name, rig in self._rigs.items()
+            if rig.flight is not None
+        }
+
+    async def _axis_limits(self, controller: str) -> dict[str, Any]:
+        limits = await (await self._positioner(controller)).limits()
+        return {
+            a: {
+                "low": v.low,
+                "high": v.high,
+                "velocity": v.velocity,
+                "unit": v.unit,
+                "precision": v.precision,
+            }
+            for a, v in limits.items()
+        }
+
+    async def _axis_read(self, controller: str) -> dict[str, float]:
+        return dict(await (await self._positioner(controller)).position())
+
+    async def _axis_move(
+        self, controller: str, axis: str, position: float, velocity: float | None = None
+    ) -> None:
+        box = await self._positioner(controller)
+        for rig in self._rigs.values():
+            if rig.busy and rig.motion is box:
+                raise ConfigurationError(
+                    "flies at the moment", device=f"{controller}.{axis}", remedy="wait or stop it"
+                )
+        await box.move_to(axis, position, velocity)
+
+    async def _axis_stop(self, controller: str) -> None:
+        await (await self._positioner(controller)).stop()
+
+    # --- building --------------------------------------------------------------------------
+
+    async def _positioner(self, controller: str) -> Any:
+        box = self._controller(controller)
+        await box.connect()
+        return box
+
+    async def _rig(self, flyer: str) -> Rig:
+        """The rig of a flyer, built and connected when first asked for."""
+        async with self._locks.setdefault(flyer, asyncio.Lock()):
+            if flyer not in self._rigs:
+                rig = self._build(flyer)
+                await rig.connect()
+                self._rigs[flyer] = rig
+        return self._rigs[flyer]
+
+    def _build(self, flyer: str) -> Rig:
+        config = self._config.flyers.get(flyer)
+        if config is None:
+            raise ConfigurationError(
+                f"no flyer called {flyer!r}",
+                device="flight host",
+                remedy=f"use one of {', '.join(self._config.flyers) or 'none configured'}",
+            )
+        sink = load_class(self._config.sink)
+        return Rig(
+            flyer,
+            self._controller(config.motion),
+            self._controller(config.capture),
+            tuple(self._controller(m) for m in config.monitors),
+            partial(sink, **self._config.sink_params),
+            self._clock,
+            partial(self._emit, flyer),
+            FlightOptions(**config.options),
+        )
+
+    def _controller(self, reference: str) -> Any:
+        name, _, part = reference.partition(".")
+        if name not in self._controllers:
+            config = self._config.controllers.get(name)
+            if config is None:
+                raise ConfigurationError(
+                    f"no controller called {name!r}",
+                    device="flight host",
+                    remedy=f"use one of {', '.join(self._config.controllers)}",
+                )
+            extra = {} if self._injected is None else {"clock": self._injected}
+            self._controllers[name] = config.build(name, extra)
+        box = self._controllers[name]
+        return getattr(box, part) if part else box
