@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scanspec.specs import Spec
+from scanspec.specs import Spec  # pyright: ignore[reportMissingTypeStubs]
 
 from ..errors import BadPathError, LimitError
 from ._block import FloatArray

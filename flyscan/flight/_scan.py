@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from scanspec.core import Dimension, SnakedDimension
-from scanspec.specs import Linspace, Spec
+from scanspec.core import Dimension, SnakedDimension  # pyright: ignore[reportMissingTypeStubs]
+from scanspec.specs import Linspace, Spec  # pyright: ignore[reportMissingTypeStubs]
 
 from ..errors import BadPathError
 from ._block import FloatArray
@@ -107,8 +107,10 @@ def _parts(spec: Spec[Any]) -> Iterator[Spec[Any]]:
     while pending:
         part = pending.pop()
         yield part
-        fields = (getattr(part, f.name) for f in dataclasses.fields(part))  # pyright: ignore
-        pending.extend(value for value in fields if isinstance(value, Spec))
+        for field in dataclasses.fields(cast(Any, part)):
+            value: Any = getattr(part, field.name)
+            if isinstance(value, Spec):
+                pending.append(cast(Spec[Any], value))
 
 
 def _check_length(part: Spec[Any]) -> None:

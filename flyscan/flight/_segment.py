@@ -142,15 +142,14 @@ class Segment:
             ends = {a: np.array((first[a], self.stop[a])) for a in first}
             return np.array((0.0, n * self.period)), ends
         if self.midpoints is None:
-            seconds = np.arange(n + 1) * self.period
-            return seconds, {a: b[i:] for a, b in self.bounds.items()}
+            return self.period * np.arange(n + 1.0), {a: b[i:] for a, b in self.bounds.items()}
         positions: dict[str, FloatArray] = {}
         for axis, bounds in self.bounds.items():
             knots = np.empty(2 * n + 1)
             knots[::2] = bounds[i:]
             knots[1::2] = self.midpoints[axis][i:]
             positions[axis] = knots
-        return np.arange(2 * n + 1) * (self.period / 2), positions
+        return self.period / 2 * np.arange(2 * n + 1.0), positions
 
     def length(self, axes: Mapping[str, float] | None = None) -> float:
         """Euclidean distance start to stop, over `axes` or over all of them."""
