@@ -1,0 +1,73 @@
+"""A dataset that grows row by row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Appendable"]
+
+
+class Appendable:
+    """A chunked dataset that knows how many of its rows are valid.
+
+    Args:
+        dataset: empty h5py dataset whose first dimension is unlimited.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        self._dirty = False
+        self.rows = 0
+
+    @classmethod
+    def create(
+        cls, group: Any, name: str, dtype: npt.DTypeLike, chunk_shape: tuple[int, ...]
+    ) -> Appendable:
+        """Create the dataset `name`, of rows shaped ``chunk_shape[1:]``."""
+        tail = chunk_shape[1:]
+        return cls(
+            group.create_dataset(
+                name,
+                shape=(0, *tail),
+                maxshape=(None, *tail),
+                dtype=dtype,
+                chunks=chunk_shape,
+            )
+        )
+
+    @property
+    def attrs(self) -> Any:
+        """Attributes of the dataset."""
+        return self._dataset.attrs
+
+    def append(self, values: npt.NDArray[Any]) -> None:
+        """Write `values` after the last valid row."""
+        stop = self.rows + len(values)
+        self._dirty = True
+        self._dataset.resize(stop, axis=0)
+        self._dataset[self.rows : stop] = values
+        self.rows = stop
+
+    def clear(self, rows: npt.NDArray[np.int64]) -> None:
+        """Set the given valid rows to zero, chunk by chunk however scattered they are."""
+        window = self._dataset.chunks[0]
+        self._dirty = True
+        for index in np.unique(rows // window):
+            first, stop = index * window, min((index + 1) * window, self.rows)
+            values = self._dataset[first:stop]
+            values[rows[(rows >= first) & (rows < stop)] - first] = 0
+            self._dataset[first:stop] = values
+
+    def truncate(self, rows: int) -> None:
+        """Forget every row from `rows` on."""
+        self._dataset.resize(rows, axis=0)
+        self.rows = rows
+
+    def flush(self) -> None:
+        """Make what was written visible to other processes."""
+        if self._dirty:
+            self._dataset.flush()
+            self._dirty = False

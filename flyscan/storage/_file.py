@@ -1,0 +1,216 @@
+"""The file of one run, written by one thread with blocking calls."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+
+import numpy as np
+
+from ..errors import StorageError
+from ..flight import FloatArray, Frames, IntArray, LedgerRow, RunFile
+from ._appendable import Appendable
+from ._errors import storage_error
+from ._h5 import FORMAT, h5py
+from ._layout import Layout
+from ._lock import WriterLock
+from ._nexus import build, iso_time, ledger_record
+
+__all__ = ["Operation", "RunFileWriter"]
+
+Operation = Frames | Callable[["RunFileWriter"], None]
+"""Frames to append, or anything else to do with the file between them."""
+
+_FAILURES = (OSError, RuntimeError, TypeError, ValueError)
+"""What h5py and numpy raise for a file, a value or metadata that will not do."""
+
+
+class RunFileWriter:
+    """Creates the file of `run` and appends to it, readable by others after every flush.
+
+    Not thread-safe: every call comes from the same thread.
+
+    Args:
+        run: what the file holds.
+        layout: the columns of `run`.
+        monitors: name of each slow channel to its unit.
+
+    Raises:
+        StorageError: the directory is missing, read-only or full, or the file exists.
+    """
+
+    def __init__(self, run: RunFile, layout: Layout, monitors: Mapping[str, str]) -> None:
+        self.path = _place(run)
+        self.rows = 0
+        self.flushed = 0
+        self._layout = layout
+        self._epoch_ns = run.epoch_ns
+        self._end_ns = run.epoch_ns
+        try:
+            # Without a chunk cache HDF5 writes exactly the appended bytes, at once: nothing is
+            # written twice, and a flush has only the index and the lengths left to write.
+            self._file = h5py.File(self.path, "x", libver=FORMAT, rdcc_nbytes=0)
+            with self._discarded_on_failure():
+                self._parts = build(self._file, run, layout, monitors)
+                self._file.swmr_mode = True
+                self._inode = os.stat(self.path).st_ino
+                self._lock = WriterLock(self.path)
+        except _FAILURES as exc:
+            raise storage_error(self.path, "cannot be created", exc) from exc
+
+    def store(self, operations: deque[Operation], *, flush: bool) -> None:
+        """Carry out `operations`, taking each off when it is done, then flush if asked to.
+
+        After an error the failed operation and those behind it are left in `operations`; the
+        file has the complete frames before it, readable as far as the disk still allows.
+
+        Raises:
+            StorageError: the disk is full, the file was deleted, the values do not fit.
+        """
+        try:
+            while operations:
+                self._step(operations)
+            if flush:
+                self.flush()
+        except _FAILURES as exc:
+            with contextlib.suppress(*_FAILURES, StorageError):  # `exc` is the one to report
+                self.flush()
+            problem = f"cannot be written beyond frame {self.flushed}"
+            raise storage_error(self.path, problem, exc) from exc
+
+    def supersede(self, frames: IntArray) -> None:
+        """Clear the ``keep`` mark of `frames`."""
+        self._parts.columns["keep"].clear(frames)
+
+    def add_path(self, flight: int, path: Mapping[str, object]) -> None:
+        """Store the path of a flight."""
+        text = np.frombuffer(json.dumps(dict(path)).encode(), np.uint8)
+        parts = self._parts
+        with _all_or_none(parts.path_json, parts.path_stop, parts.path_flight):
+            parts.path_json.append(text)
+            parts.path_stop.append(np.array([parts.path_json.rows]))
+            parts.path_flight.append(np.array([flight]))
+
+    def add_ledger(self, row: LedgerRow) -> None:
+        """Store a row of the ledger."""
+        parts = self._parts
+        with _all_or_none(parts.missing, parts.ledger):
+            parts.missing.append(np.array(row.missing, np.int64))
+            parts.ledger.append(ledger_record(row, parts.missing.rows))
+
+    def add_monitor(self, name: str, time_ns: IntArray, values: FloatArray) -> None:
+        """Store samples of a slow channel."""
+        times, column = self._parts.monitors[name]
+        with _all_or_none(times, column):
+            times.append((time_ns - self._epoch_ns) / 1e9)
+            column.append(values)
+
+    def flush(self) -> None:
+        """Make everything written readable by others, complete frames last."""
+        self._require_present()
+        for table in self._parts.tables():
+            table.flush()
+        if self.flushed < self.rows:
+            self._parts.end_time[()] = np.bytes_(iso_time(self._end_ns))
+            self._parts.end_time.flush()
+        for column in self._layout.columns:
+            self._parts.columns[column.name].flush()
+        self.flushed = self.rows
+
+    def close(self) -> None:
+        """Close the file so that anybody can open it.
+
+        Raises:
+            StorageError: it could not be closed; what was flushed is readable all the same.
+        """
+        try:
+            self._file.close()
+        except _FAILURES as exc:
+            raise storage_error(self.path, "cannot be closed cleanly", exc) from exc
+        finally:
+            self._lock.release()
+
+    def _step(self, operations: deque[Operation]) -> None:
+        batch: list[Frames] = []
+        for operation in operations:
+            if not isinstance(operation, Frames):
+                break
+            batch.append(operation)
+        if batch:
+            self._append(batch)
+            for _ in batch:
+                operations.popleft()
+        if operations and not isinstance(operations[0], Frames):
+            operations[0](self)
+            operations.popleft()
+
+    def _append(self, batch: Sequence[Frames]) -> None:
+        """Write consecutive frames at once: few big calls, whatever the size of the blocks."""
+        columns = self._parts.columns
+        with _all_or_none(*columns.values()):
+            for column in self._layout.columns:
+                columns[column.name].append(column.gather(batch))
+        self.rows = columns["keep"].rows
+        times = next((f.block.time_ns for f in reversed(batch) if len(f)), None)
+        if times is not None:
+            self._end_ns = int(times[-1])
+
+    def _require_present(self) -> None:
+        """A deleted file takes writes to the end, and is gone with the last of them."""
+        try:
+            present = os.stat(self.path).st_ino == self._inode
+        except FileNotFoundError:
+            present = False
+        if not present:
+            raise StorageError(
+                f"was deleted, moved or replaced after frame {self.flushed} while it was written",
+                device=self.path,
+                remedy="leave data files alone until the run is over; repeat the run",
+            )
+
+    @contextlib.contextmanager
+    def _discarded_on_failure(self) -> Generator[None]:
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(*_FAILURES):  # what broke it is the error to report
+                self._file.close()
+                os.unlink(self.path)
+            raise
+
+
+@contextlib.contextmanager
+def _all_or_none(*tables: Appendable) -> Generator[None]:
+    """Keep tables that belong together at one length when writing to one of them fails."""
+    before = [table.rows for table in tables]
+    try:
+        yield
+    except BaseException:
+        for table, rows in zip(tables, before, strict=True):
+            with contextlib.suppress(*_FAILURES):  # readers go by the shortest table
+                table.truncate(rows)
+        raise
+
+
+def _place(run: RunFile) -> str:
+    """Absolute path of the new file.
+
+    Raises:
+        StorageError: the directory is missing or the file name is none.
+    """
+    if not run.filename or os.path.basename(run.filename) != run.filename:
+        raise StorageError(
+            f"{run.filename!r} is not a file name",
+            device=run.directory,
+            remedy="give a name without directory and extension",
+        )
+    if not os.path.isdir(run.directory):
+        raise StorageError(
+            "is not an existing directory; data files need one to go to",
+            device=run.directory,
+            remedy="create it or choose another directory",
+        )
+    return os.path.join(os.path.abspath(run.directory), f"{run.filename}.h5")
