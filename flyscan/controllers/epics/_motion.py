@@ -1,0 +1,255 @@
+"""Motion by EPICS motor records."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ...errors import BusyError, ConfigurationError, NotReadyError
+from ...flight import (
+    AxisLimits,
+    Clock,
+    JoinOutcome,
+    Motion,
+    MotionCapabilities,
+    Path,
+    RealClock,
+    RestoreStep,
+    Sweep,
+    rest_to_rest,
+    shielded,
+)
+from ...flight._changed import Changed
+from ._axis import MotorAxis
+from ._channels import ChannelAccess
+from ._motor_record import AxisSettings, MotorRecord, Speed, ready_problem
+from ._moves import Move, Moves
+from ._path_check import check_path
+
+__all__ = ["EpicsMotion"]
+
+
+class EpicsMotion(Motion):
+    """Coarse stages driven by EPICS motor records over Channel Access.
+
+    A sweep is one plain move of one record: its VELO is the cruise velocity, its ACCL the ramp,
+    its VAL the end of the run-down, so it ends by itself if nobody is left to stop it. The
+    record applies a new VELO to the next move only, so speed cannot change in flight; records
+    are not synchronised, so one of them moves per sweep. Positions, limits and velocities are
+    the records' user coordinates.
+
+    Args:
+        name: name for error messages.
+        axes: path axis to its settings: ``{"x": {"pv": "BL:X", "settle": 0.1}}``, see
+            :class:`~flyscan.controllers.epics.AxisSettings`.
+        clock: what waits are measured with.
+        timeout: seconds after which an IOC that does not answer or a motor that does not react
+            counts as lost.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        axes: Mapping[str, Mapping[str, Any]],
+        *,
+        clock: Clock | None = None,
+        timeout: float = 5.0,
+    ) -> None:
+        if not axes:
+            raise ConfigurationError(
+                "a motion needs at least one axis",
+                device=name,
+                remedy='give axes, for example {"x": {"pv": "BL02I-MO-STAGE-01:X"}}',
+            )
+        self.name = name
+        self._clock = clock or RealClock()
+        self._changed = Changed()
+        self._channels = ChannelAccess(name, timeout)
+        self._axes = {
+            axis: MotorAxis(
+                f"{name}.{axis}",
+                AxisSettings.parse(f"{name}.{axis}", given),
+                self._channels,
+                self._changed,
+                self._clock,
+                timeout,
+            )
+            for axis, given in axes.items()
+        }
+        self._moves = Moves(self._axes, self._clock, self._changed, timeout)
+        self._connected = False
+        self._held = False
+        self._found: dict[str, Speed] = {}
+
+    # --- connection and state --------------------------------------------------------------
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return tuple(self._axes)
+
+    @property
+    def capabilities(self) -> MotionCapabilities:
+        return MotionCapabilities()
+
+    async def connect(self) -> None:
+        if self._connected:
+            return
+        try:
+            await self._channels.connect([pv for a in self._axes.values() for pv in a.pvs])
+            await asyncio.gather(*(axis.begin() for axis in self._axes.values()))
+        except BaseException:
+            await self._channels.close()
+            raise
+        self._connected = True
+
+    async def close(self) -> None:
+        self._connected = False
+        await self._channels.close()
+
+    async def limits(self) -> Mapping[str, AxisLimits]:
+        return self._limits(await self._records(self._axes))
+
+    async def position(self) -> Mapping[str, float]:
+        positions = await asyncio.gather(*(axis.position() for axis in self._axes.values()))
+        return dict(zip(self._axes, positions, strict=True))
+
+    async def check(self, path: Path) -> None:
+        records = await self._records(axis for axis in self._axes if axis in path.axes)
+        for name, record in records.items():
+            axis = self._axes[name]
+            problem = ready_problem(record, axis.settings.pv, axis.settings)
+            if problem is not None:
+                raise NotReadyError(problem[0], device=axis.device, remedy=problem[1])
+            if record.dmov == 0:
+                raise BusyError(
+                    "the motor is moving, somebody else drives it",
+                    device=axis.device,
+                    remedy=f"wait for it to end, or stop it with {axis.settings.pv}.STOP",
+                )
+        await check_path(self.name, path, records, self._limits(records))
+
+    # --- motion ----------------------------------------------------------------------------
+
+    async def prepare(self, sweep: Sweep) -> None:
+        targets = {axis: sweep.origin[axis] for axis in self._axes if axis in sweep.origin}
+        records = await self._records(targets)
+        limits = self._limits(records)
+        moves: dict[str, Move] = {}
+        for axis, record in records.items():
+            tolerance = record.tolerance(self._axes[axis].settings)
+            if not record.stands_at(targets[axis], tolerance):
+                moves[axis] = _travel(record, targets[axis], limits[axis], tolerance)
+        self._save(moves, records)
+        try:
+            await self._moves.begin(moves)
+            missed = await self._moves.rest()
+        except BaseException:
+            await shielded(self._moves.brake())
+            raise
+        if missed:
+            raise self._moves.astray(missed)
+
+    async def start(self, sweep: Sweep) -> None:
+        records = await self._records(a for a in sweep.segment.moving if a in self._axes)
+        self._save(records, records)
+        self._held = False
+        moves = {
+            axis: _cruise(record, sweep, axis, record.tolerance(self._axes[axis].settings))
+            for axis, record in records.items()
+        }
+        try:
+            await self._moves.begin(moves)
+        except BaseException:
+            await shielded(self._moves.brake())
+            raise
+
+    async def join(self) -> JoinOutcome:
+        try:
+            missed = await self._moves.rest()
+        except BaseException:
+            await shielded(self._moves.brake())
+            raise
+        if missed and not self._held:
+            raise self._moves.astray(missed)
+        return JoinOutcome.HELD if missed else JoinOutcome.DONE
+
+    async def hold(self) -> None:
+        self._held = True
+        await self._moves.halt([name for name, axis in self._axes.items() if axis.moving])
+
+    async def retune(self, factor: float) -> None:
+        raise ConfigurationError(
+            f"cannot fly {factor:g} times as fast from now on: a motor record applies a new VELO "
+            "to its next move only",
+            device=self.name,
+            remedy="fly with a motion whose capabilities say velocity_in_flight",
+        )
+
+    async def stop(self) -> None:
+        if self._connected:
+            await self._moves.halt(self.axes)
+
+    # --- settings --------------------------------------------------------------------------
+
+    def restore_steps(self) -> tuple[RestoreStep, ...]:
+        return tuple(
+            RestoreStep(self._axes[axis].pv(field), repr(value))
+            for axis, speed in self._found.items()
+            for field, value in (("VELO", speed.velo), ("ACCL", speed.accl))
+        )
+
+    async def restore(self, steps: tuple[RestoreStep, ...] | None = None) -> None:
+        wanted = self.restore_steps() if steps is None else steps
+        known = {axis.pv(field) for axis in self._axes.values() for field in ("VELO", "ACCL")}
+        if strange := [step.key for step in wanted if step.key not in known]:
+            raise ConfigurationError(
+                f"cannot put back {', '.join(strange)}, which belongs to none of the axes",
+                device=self.name,
+                remedy="restore with the configuration that the flight was made with",
+            )
+        if wanted:
+            await self.connect()
+        # VELO first: the record may recompute ACCL from it.
+        for step in sorted(wanted, key=lambda step: step.key.endswith(".ACCL")):
+            await self._channels.write(step.key, float(step.value))
+        self._found.clear()
+
+    def _save(self, axes: Iterable[str], records: Mapping[str, MotorRecord]) -> None:
+        """Keep the speeds found before the first change."""
+        for axis in axes:
+            self._found.setdefault(axis, records[axis].speed)
+
+    # --- parts -----------------------------------------------------------------------------
+
+    async def _records(self, axes: Iterable[str]) -> dict[str, MotorRecord]:
+        if not self._connected:
+            raise NotReadyError(
+                "not connected", device=self.name, remedy="await connect() before flying"
+            )
+        names = list(axes)
+        records = await asyncio.gather(*(self._axes[axis].record() for axis in names))
+        return dict(zip(names, records, strict=True))
+
+    def _limits(self, records: Mapping[str, MotorRecord]) -> dict[str, AxisLimits]:
+        return {
+            axis: record.limits(self._axes[axis].settings, self._found.get(axis, record.speed))
+            for axis, record in records.items()
+        }
+
+
+def _travel(record: MotorRecord, target: float, limits: AxisLimits, tolerance: float) -> Move:
+    """A move between sweeps, as fast as the limits allow."""
+    seconds = rest_to_rest(record.rbv - target, limits.velocity, limits.acceleration)
+    speed = record.ramped(limits.velocity, limits.velocity / limits.acceleration)
+    return Move(target, speed, seconds + 2 * record.leg_time(), tolerance)
+
+
+def _cruise(record: MotorRecord, sweep: Sweep, axis: str, tolerance: float) -> Move:
+    """The move of a sweep."""
+    return Move(
+        record.aim(sweep.origin[axis], sweep.target[axis]),
+        record.ramped(abs(sweep.velocity[axis]), sweep.ramp),
+        sweep.duration + 2 * record.leg_time(),
+        tolerance,
+    )
