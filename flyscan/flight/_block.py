@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,15 @@ class Channel:
                 device=self.source,
                 remedy=f"rename it; reserved names are {', '.join(sorted(RESERVED_NAMES))}",
             )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self) | {"shape": list(self.shape)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Channel:
+        """Read back :meth:`to_dict`."""
+        return cls(**{**data, "shape": tuple(data["shape"])})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

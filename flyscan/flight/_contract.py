@@ -109,6 +109,17 @@ class Motion(ABC):
         """
 
     @abstractmethod
+    async def move_to(self, axis: str, position: float, velocity: float | None = None) -> None:
+        """Move one axis to a position in user units and wait until it is there.
+
+        Cancelling it leaves the axis decelerating to rest.
+
+        Raises:
+            LimitError: the position is outside travel, or the velocity above the limit.
+            NotReadyError: the axis cannot move: servo off, not referenced, paused.
+        """
+
+    @abstractmethod
     async def prepare(self, sweep: Sweep) -> None:
         """Go to ``sweep.origin`` and settle there. Restorable settings are saved beforehand.
 

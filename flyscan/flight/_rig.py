@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from ..errors import BusyError, ConfigurationError
@@ -192,29 +193,8 @@ class Rig:
         """JSON-able description: channels, axes, capabilities."""
         channels = (*self.capture.channels(), *(m.channel for m in self.monitors))
         return {
-            "channels": [
-                {
-                    "name": c.name,
-                    "dtype": c.dtype,
-                    "shape": list(c.shape),
-                    "unit": c.unit,
-                    "source": c.source,
-                    "axis": c.axis,
-                    "precision": c.precision,
-                }
-                for c in channels
-            ],
-            "axes": {
-                a: {
-                    "low": v.low,
-                    "high": v.high,
-                    "velocity": v.velocity,
-                    "acceleration": v.acceleration,
-                    "unit": v.unit,
-                    "precision": v.precision,
-                }
-                for a, v in self._limits.items()
-            },
+            "channels": [channel.to_dict() for channel in channels],
+            "axes": {axis: asdict(limit) for axis, limit in self._limits.items()},
             "block_period": self.capture.capabilities.block_period,
             "min_period": self.capture.capabilities.min_period,
         }

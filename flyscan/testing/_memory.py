@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -120,16 +121,36 @@ class MemoryMotion(Motion):
                 remedy=f"use {', '.join(self._limits)}",
             )
 
+    async def move_to(self, axis: str, position: float, velocity: float | None = None) -> None:
+        limit = self._limits[axis]
+        await self._go({axis: position}, {axis: limit.velocity if velocity is None else velocity})
+
     async def prepare(self, sweep: Sweep) -> None:
-        now = self._clock.now()
         if self._found is None:
             self._found = dict(self.settings)
+        self.settings.update({axis: self._limits[axis].velocity for axis in sweep.origin})
+        await self._go(sweep.origin, self.settings)
+
+    async def _go(self, targets: Mapping[str, float], velocities: Mapping[str, float]) -> None:
+        """Move axes from rest to rest, all at once."""
+        now = self._clock.now()
+        for axis, target in targets.items():
+            limit = self._limits[axis]
+            if not limit.low - 1e-9 <= target <= limit.high + 1e-9:
+                raise LimitError(
+                    f"{target:g} is outside travel {limit.low:g} to {limit.high:g}",
+                    device=axis,
+                    remedy="choose a position inside",
+                )
+            if not 0 < velocities[axis] <= limit.velocity:
+                raise LimitError(
+                    f"velocity {velocities[axis]:g} is not in 0 to {limit.velocity:g}",
+                    device=axis,
+                    remedy="go slower",
+                )
         try:
-            for axis, target in sweep.origin.items():
-                limit = self._limits[axis]
-                if not limit.low - 1e-9 <= target <= limit.high + 1e-9:
-                    raise LimitError(f"{target:g} is outside travel", device=axis)
-                self.settings[axis] = limit.velocity
+            for axis, target in targets.items():
+                limit = replace(self._limits[axis], velocity=velocities[axis])
                 self.trajectories[axis].go_to(now, target, limit)
             await self._rest()
         except asyncio.CancelledError:

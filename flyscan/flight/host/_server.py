@@ -116,7 +116,8 @@ class HostServer:
     async def _send(self) -> None:
         while True:
             client, message = await self._outbox.get()
-            await self._socket.send_multipart([client, json.dumps(message).encode()])
+            parts = [client, json.dumps(message).encode()]
+            await self._socket.send_multipart(parts)  # pyright: ignore[reportUnknownMemberType]
             self._outbox.task_done()
 
     async def _drain(self) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from ...errors import ConfigurationError, FlyscanError, HostError
+from ...errors import BusyError, ConfigurationError, FlyscanError, HostError
 from .._clock import Clock, RealClock
+from .._contract import Motion
 from .._path import Path
 from .._recorder import FlightOptions
 from .._rig import Rig
@@ -22,6 +24,7 @@ __all__ = ["Station"]
 
 EventSink = Callable[[str, dict[str, Any]], None]
 Method = Callable[..., Awaitable[Any]]
+T = TypeVar("T")
 
 
 class Station:
@@ -121,13 +124,7 @@ class Station:
     async def _validate(self, flyer: str, path: Mapping[str, Any]) -> dict[str, Any]:
         rig = await self._rig(flyer)
         estimate = rig.validate(Path.from_dict(path))
-        return {
-            "rows": estimate.rows,
-            "segments": estimate.segments,
-            "flying_s": estimate.flying_s,
-            "turnaround_s": estimate.turnaround_s,
-            "remarks": list(estimate.remarks),
-        }
+        return asdict(estimate) | {"remarks": list(estimate.remarks)}
 
     async def _prepare(self, flyer: str, path: Mapping[str, Any]) -> dict[str, Any]:
         rig = await self._rig(flyer)
@@ -170,40 +167,36 @@ class Station:
             if rig.flight is not None
         }
 
-    async def _axis_limits(self, controller: str) -> dict[str, Any]:
-        limits = await (await self._positioner(controller)).limits()
-        return {
-            a: {
-                "low": v.low,
-                "high": v.high,
-                "velocity": v.velocity,
-                "unit": v.unit,
-                "precision": v.precision,
-            }
-            for a, v in limits.items()
-        }
+    async def _axis_limits(self, owner: str, axis: str) -> dict[str, Any]:
+        return asdict(_of(await (await self._positioner(owner)).limits(), owner, axis))
 
-    async def _axis_read(self, controller: str) -> dict[str, float]:
-        return dict(await (await self._positioner(controller)).position())
+    async def _axis_read(self, owner: str, axis: str) -> float:
+        return _of(await (await self._positioner(owner)).position(), owner, axis)
 
     async def _axis_move(
-        self, controller: str, axis: str, position: float, velocity: float | None = None
+        self, owner: str, axis: str, position: float, velocity: float | None = None
     ) -> None:
-        box = await self._positioner(controller)
-        for rig in self._rigs.values():
-            if rig.busy and rig.motion is box:
-                raise ConfigurationError(
-                    "flies at the moment", device=f"{controller}.{axis}", remedy="wait or stop it"
-                )
+        box = await self._positioner(owner)
+        if any(rig.busy and rig.motion is box for rig in self._rigs.values()):
+            raise BusyError(
+                "flies at the moment",
+                device=f"{owner}.{axis}",
+                remedy="wait for the end of the flight or stop it",
+            )
         await box.move_to(axis, position, velocity)
 
-    async def _axis_stop(self, controller: str) -> None:
-        await (await self._positioner(controller)).stop()
+    async def _axis_stop(self, owner: str, axis: str) -> None:
+        box = await self._positioner(owner)
+        _of(await box.limits(), owner, axis)
+        await box.stop()
 
     # --- building --------------------------------------------------------------------------
 
-    async def _positioner(self, controller: str) -> Any:
-        box = self._controller(controller)
+    async def _positioner(self, owner: str) -> Motion:
+        """The motion of a flyer or a controller, connected."""
+        if owner in self._config.flyers:
+            return (await self._rig(owner)).motion
+        box: Motion = self._controller(owner)
         await box.connect()
         return box
 
@@ -250,3 +243,16 @@ class Station:
             self._controllers[name] = config.build(name, extra)
         box = self._controllers[name]
         return getattr(box, part) if part else box
+
+
+def _of(values: Mapping[str, T], owner: str, axis: str) -> T:
+    """The value of one axis.
+
+    Raises:
+        ConfigurationError: there is no such axis.
+    """
+    if axis not in values:
+        raise ConfigurationError(
+            f"no axis called {axis!r}", device=owner, remedy=f"use one of {', '.join(values)}"
+        )
+    return values[axis]

@@ -1,0 +1,408 @@
+"""The flyer: a rig of the flight host as the RunEngine sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+
+from bluesky.protocols import (
+    Configurable,
+    Flyable,
+    Hints,
+    Preparable,
+    Reading,
+    Stageable,
+    Stoppable,
+    StreamAsset,
+    WritesStreamAssets,
+)
+from bluesky.utils import NoReplayAllowed
+from event_model import DataKey
+from ophyd_async.core import (
+    AsyncStatus,
+    Device,
+    PathProvider,
+    WatchableAsyncStatus,
+    WatcherUpdate,
+)
+
+from ..errors import (
+    ConfigurationError,
+    FlyscanError,
+    HostError,
+    LedgerError,
+    error_from_dict,
+)
+from ..flight import Channel, Path, RunFile
+from ..flight.host import Host
+from ..storage import file_uri, stream_resources
+from ._axis import HostAxis
+from ._documents import StreamDocuments
+from ._guard import Guard
+from ._keys import ledger_keys, preview_keys
+from ._pages import PageStream
+
+__all__ = ["Flyer"]
+
+PAUSE = "pause"
+HOLD_TIMEOUT = 60.0
+USE_OUR_PLANS = "use flyscan.plans.fly or fly_grid, which stage, prepare and collect it"
+
+
+class Flyer(
+    Device,
+    Stageable,
+    Preparable,
+    Flyable,
+    Stoppable,
+    Configurable[Any],
+    WritesStreamAssets,
+):
+    """Flies paths, pauses and resumes them exactly, and describes their data while they fly.
+
+    Data reaching it are counts, previews and accounts; the rows themselves stay between the
+    host and the file. Everything it collects is in memory already, so collecting never
+    suspends, and a pause cannot fall into the middle of it.
+
+    Args:
+        host: where the flights run; started on connecting.
+        rig: the flyer's name in the host's configuration.
+        path_provider: says where files go.
+        name: device name, `rig` by default; prefix of its data keys.
+    """
+
+    def __init__(self, host: Host, rig: str, path_provider: PathProvider, name: str = "") -> None:
+        self._host = host
+        self._rig = rig
+        self._path_provider = path_provider
+        self.guard = Guard(self._rest)
+        self.preview = PageStream()
+        self.ledger = PageStream()
+        self._about: dict[str, Any] = {}
+        self._hinted: tuple[str, ...] | None = None
+        self._staged = False
+        self._file: str | None = None
+        self._documents: StreamDocuments | None = None
+        self._flushed = 0
+        self._point = 0
+        self._rows_total = 0
+        self._prepared: tuple[str, AsyncStatus[None]] | None = None
+        self._in_flight = False
+        self._ended: asyncio.Event = asyncio.Event()
+        self._progress: asyncio.Event = asyncio.Event()
+        self._error: FlyscanError | None = None
+        self._unstaging: AsyncStatus[None] | None = None
+        super().__init__(name or rig)
+
+    # --- connecting and describing ---------------------------------------------------------
+
+    async def connect(
+        self, mock: Any = False, timeout: float = 30.0, force_reconnect: bool = False
+    ) -> None:
+        """Start the host if need be, connect its controllers and learn the channels.
+
+        Raises:
+            FlyscanError: a controller is unreachable or configured wrongly.
+        """
+        await super().connect(mock, timeout, force_reconnect)  # pyright: ignore[reportUnknownMemberType]
+        if mock or (self._about and not force_reconnect):
+            return
+        await self._host.start()
+        self._about = await self._host.call("describe", flyer=self._rig)
+        channels = self._about["channels"]
+        self.preview.define(preview_keys(self.name, channels), self._hints(channels))
+        self.ledger.define(ledger_keys(self.name))
+        self._host.subscribe(self._rig, self._on_event)
+
+    def hint(self, *channels: str) -> None:
+        """Choose the channels that live plots draw; by default all that are not positions.
+
+        Raises:
+            ConfigurationError: there is no such channel.
+        """
+        known = {c["name"] for c in self._about.get("channels", [])}
+        if not set(channels) <= known:
+            raise ConfigurationError(
+                f"no channel called {', '.join(sorted(set(channels) - known))}",
+                device=self.name,
+                remedy=f"use some of {', '.join(sorted(known))}",
+            )
+        self._hinted = channels
+        self.preview.define(
+            preview_keys(self.name, self._about["channels"]), self._hints(self._about["channels"])
+        )
+
+    def _hints(self, channels: list[dict[str, Any]]) -> list[str]:
+        names = self._hinted
+        if names is None:
+            names = tuple(c["name"] for c in channels if c["axis"] is None and not c["shape"])
+        return [f"{self.name}-{name}" for name in names]
+
+    @property
+    def hints(self) -> Hints:
+        """Nothing of the full-rate stream is hinted: its rows are not in the documents."""
+        return {}
+
+    @property
+    def axes(self) -> dict[str, dict[str, Any]]:
+        """Axis name to its limits (low, high, velocity, acceleration), unit and precision."""
+        return dict(self._about.get("axes", {}))
+
+    def axis(self, name: str) -> HostAxis:
+        """One of the flyer's axes as a movable."""
+        return HostAxis(self._host, self._rig, name, name=f"{self.name}-{name}")
+
+    def position_key(self, axis: str) -> str | None:
+        """Data key of the channel that reports an axis, None if it has none."""
+        for channel in self._about.get("channels", []):
+            if channel["axis"] == axis:
+                return f"{self.name}-{channel['name']}"
+        return None
+
+    async def read_configuration(self) -> dict[str, Reading[Any]]:
+        now = time.time()
+        return {
+            f"{self.name}-{key}": {"value": self._about[key], "timestamp": now}
+            for key in ("min_period", "block_period")
+        }
+
+    async def describe_configuration(self) -> dict[str, DataKey]:
+        return {
+            f"{self.name}-{key}": {
+                "source": f"flyscan://{self._rig}/{key}",
+                "dtype": "number",
+                "dtype_numpy": "<f8",
+                "shape": [],
+                "units": "s",
+            }
+            for key in ("min_period", "block_period")
+        }
+
+    # --- staging ---------------------------------------------------------------------------
+
+    def stage(self) -> AsyncStatus[None]:
+        """Reserve the flyer for a run."""
+        return AsyncStatus(self._stage(), name=self.name)
+
+    async def _stage(self) -> None:
+        if self._staged:
+            return
+        if self._unstaging is not None and not self._unstaging.done:
+            await self._unstaging
+        if not self._about:
+            raise ConfigurationError(
+                "is not connected", device=self.name, remedy="connect it, e.g. with init_devices()"
+            )
+        self._staged = True
+        self._file, self._documents = None, None
+        self._flushed = self._point = 0
+        self._error = None
+        self.preview.clear()
+        self.ledger.clear()
+
+    def unstage(self) -> AsyncStatus[None]:
+        """Stop what flies, close the file, put settings back; the stop is under way on return."""
+        self._staged = False
+        self._in_flight = False
+        self._prepared = None
+        if self._unstaging is None or self._unstaging.done:
+            # The RunEngine does not await this status at an abnormal exit, so the request must
+            # be on its way already when this returns: a task starts on the loop's next turn.
+            self._unstaging = AsyncStatus(self._close_run(), name=self.name)
+        return self._unstaging
+
+    async def _close_run(self) -> None:
+        if self._file is not None:
+            self._file = None
+            await self._host.call("close_run", flyer=self._rig)
+
+    # --- flying ----------------------------------------------------------------------------
+
+    def prepare(self, value: Path | Mapping[str, Any]) -> AsyncStatus[None]:
+        """Check a path (or its dict), open the run's file, arm, and go to the first run-up.
+
+        A pause makes the RunEngine ask for the same again while the first is under way; both
+        then get the same status.
+        """
+        path = value if isinstance(value, Path) else Path.from_dict(value)
+        key = repr(path.to_dict())
+        if self._prepared is not None and self._prepared[0] == key:
+            return self._prepared[1]
+        status = AsyncStatus(self._prepare(path), name=self.name)
+        self._prepared = key, status
+        return status
+
+    async def _prepare(self, path: Path) -> None:
+        if not self._staged:
+            raise ConfigurationError("is not staged", device=self.name, remedy=USE_OUR_PLANS)
+        data = path.to_dict()
+        await self._host.call("validate", flyer=self._rig, path=data)
+        if self._file is None:
+            await self._open_file()
+        self._error = None
+        self._ended.clear()
+        self._point = 0
+        self._rows_total = path.points
+        await self._host.call("prepare", flyer=self._rig, path=data)
+
+    async def _open_file(self) -> None:
+        info = self._path_provider(self.name)
+        answer = await self._host.call(
+            "open_run",
+            flyer=self._rig,
+            directory=str(info.directory_path),
+            filename=info.filename,
+            start={"device": self.name},
+        )
+        self._file = str(answer["file"])
+        self._documents = StreamDocuments(
+            self.name, file_uri(self._file), stream_resources(self._run_file())
+        )
+
+    def _run_file(self) -> RunFile:
+        """The layout of the file follows from what the host said when connecting."""
+        channels = tuple(Channel.from_dict(c) for c in self._about["channels"])
+        axes = {axis: limits["unit"] for axis, limits in self.axes.items()}
+        return RunFile("/", "run", channels, axes, {}, 0)
+
+    @property
+    def file(self) -> str | None:
+        """Path of the run's file, from the first prepare to unstage."""
+        return self._file
+
+    def kickoff(self) -> AsyncStatus[None]:
+        """Start the prepared flight."""
+        return AsyncStatus(self._kickoff(), name=self.name)
+
+    async def _kickoff(self) -> None:
+        if self._prepared is None:
+            raise ConfigurationError("is not prepared", device=self.name, remedy=USE_OUR_PLANS)
+        self._prepared = None
+        self._in_flight = True
+        await self._host.call("kickoff", flyer=self._rig)
+
+    def complete(self) -> WatchableAsyncStatus[int]:
+        """Done when the flight has ended and its last row is described; reports progress."""
+        return WatchableAsyncStatus(self._watch(), name=self.name)
+
+    async def _watch(self) -> AsyncIterator[WatcherUpdate[int]]:
+        reported = -1
+        while not self._ended.is_set():
+            if self._point != reported:
+                reported = self._point
+                yield self._update()
+            self._progress.clear()
+            await self._progress.wait()
+        yield self._update()
+        if self._error is not None:
+            raise self._error
+
+    def _update(self) -> WatcherUpdate[int]:
+        return WatcherUpdate(
+            current=self._point,
+            initial=0,
+            target=self._rows_total,
+            name=self.name,
+            unit="frames",
+            precision=0,
+        )
+
+    async def _rest(self) -> None:
+        """Hold, with a limit; the RunEngine waits for this without one."""
+        hold = asyncio.ensure_future(self._host.call("hold", flyer=self._rig, reason=PAUSE))
+        await asyncio.wait((hold,), timeout=HOLD_TIMEOUT)
+        if not hold.done():
+            raise HostError(
+                f"the flight did not come to rest within {HOLD_TIMEOUT:g} s",
+                device=self.name,
+                remedy="stop it with `flyscan stop` or at the controller",
+            )
+        hold.result()
+
+    async def pause(self) -> None:
+        """Hold the flight; return at rest with every row captured so far stored.
+
+        Raises:
+            NoReplayAllowed: between kickoff and the last collect, where repeating messages
+                would start the flight again.
+        """
+        if not self._in_flight:
+            return
+        await self._rest()
+        raise NoReplayAllowed
+
+    async def resume(self) -> None:
+        """Go on where the flight was held."""
+        if self._staged and self._file is not None:
+            await self._host.call("release", flyer=self._rig, reason=PAUSE)
+
+    async def stop(self, success: bool = True) -> None:
+        """Stop motion and triggers, keep and describe what was captured."""
+        if self._file is not None:
+            await self._host.call("stop", flyer=self._rig)
+
+    def trigger(self) -> AsyncStatus[None]:
+        """Refuse to be used as a detector that is read point by point."""
+        return AsyncStatus(self._refuse(), name=self.name)
+
+    async def _refuse(self) -> None:
+        raise ConfigurationError(
+            "is a flyer and cannot be triggered and read", device=self.name, remedy=USE_OUR_PLANS
+        )
+
+    def finished(self) -> None:
+        """Account for the flight after the last collect: stored and described must agree.
+
+        Raises:
+            LedgerError: rows are in the file that no document describes.
+        """
+        self._in_flight = False
+        described = self._documents.described if self._documents else 0
+        if described != self._flushed:
+            raise LedgerError(
+                f"{self._flushed} frames stored, {described} described in documents",
+                device=self.name,
+                remedy="the file is complete: `flyscan check` shows the difference",
+            )
+
+    # --- collecting ------------------------------------------------------------------------
+
+    async def describe_collect(self) -> dict[str, DataKey]:
+        if self._documents is None:
+            raise ConfigurationError("is not prepared", device=self.name, remedy=USE_OUR_PLANS)
+        return self._documents.data_keys()
+
+    async def get_index(self) -> int:
+        """Frames of the run that other processes can read from the file."""
+        return self._flushed
+
+    def collect_asset_docs(self, index: int | None = None) -> Iterator[StreamAsset]:
+        """Documents for the frames flushed since the last call, up to `index` if given."""
+        if self._documents is not None:
+            frames = self._flushed if index is None else min(index, self._flushed)
+            yield from self._documents.up_to(frames)
+
+    # --- events ----------------------------------------------------------------------------
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "flushed":
+            self._flushed = event["frames"]
+            self._point = event["point"]
+        elif kind == "preview":
+            row = event["row"]
+            self.preview.add(row["time"], self._prefixed(row))
+        elif kind == "ledger":
+            row = event["row"]
+            flat = {**row, "waiting": 0.0, **row["phases"], "missing": len(row["missing"])}
+            self.ledger.add(time.time(), self._prefixed(flat))
+        elif kind == "ended":
+            error = event["error"]
+            self._error = None if error is None else error_from_dict(error)
+            self._ended.set()
+        self._progress.set()
+
+    def _prefixed(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        return {f"{self.name}-{key}": value for key, value in row.items()}
