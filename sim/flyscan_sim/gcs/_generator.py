@@ -74,7 +74,7 @@ class Run:
 
     def completed(self, now: float) -> int:
         """Whole cycles output until `now`."""
-        elapsed = min(now, self.end) - self.start
+        elapsed = max(min(now, self.end) - self.start, 0.0)
         return int(np.floor(elapsed / self.period + 1e-9))
 
 
@@ -161,11 +161,15 @@ class WaveGenerators:
             if now >= run.end:
                 self._finish(generator, run, now)
             else:
-                generator.offset = run.offset + run.completed(now) * run.advance
+                self._account(generator, run, now)
                 self._lay(generator, run, now)
 
+    def _account(self, generator: _Generator, run: Run, now: float) -> None:
+        if run.mode & _CONTINUE:
+            generator.offset = run.offset + run.completed(now) * run.advance
+
     def _finish(self, generator: _Generator, run: Run, now: float) -> None:
-        generator.offset = run.offset + run.completed(now) * run.advance
+        self._account(generator, run, now)
         generator.run = None
 
     def _generator(self, text: str) -> _Generator:
@@ -240,8 +244,9 @@ class WaveGenerators:
 
     def _start(self, generator: _Generator, mode: int) -> None:
         points = self._tables.points(generator.table)
+        tick = np.floor(self._now() / self._servo_cycle + 1e-6) + 1  # the next servo cycle
         run = Run(
-            start=self._now(),
+            start=float(tick) * self._servo_cycle,
             points=points,
             step=self._servo_cycle * generator.rate,
             cycles=generator.cycles,
@@ -252,7 +257,7 @@ class WaveGenerators:
         )
         generator.run = run
         self.runs[generator.axis].append(run)
-        self._lay(generator, run, run.start)
+        self._lay(generator, run, self._now())
 
     def _record(self, args: Sequence[str]) -> None:
         for action in self._started:

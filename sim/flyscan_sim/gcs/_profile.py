@@ -106,6 +106,7 @@ _COMMON = {
     "ONT?": "Get On Target State",
     "POS?": "Get Real Position",
     "SAI?": "Get List Of Current Axis Identifiers",
+    "SPA": "Set Volatile Memory Parameters",
     "SPA?": "Get Volatile Memory Parameters",
     "STP": "Stop All Axes",
     "SVO": "Set Servo Mode",

@@ -92,6 +92,10 @@ class Recorder:
             "TNR?": lambda args: [str(self._limits.tables)],
         }
 
+    def set_rate(self, text: str) -> None:
+        """Set the rate of the next recording."""
+        self._rate = integer(text, 1, _MAX_RATE)
+
     def trigger(self) -> None:
         """Start recording into all tables, anew if one is under way."""
         self._recorded_rate = self._rate
@@ -162,7 +166,7 @@ class Recorder:
     def _set_rate(self, args: Sequence[str]) -> None:
         if len(args) != 1:
             raise Refusal(Code.PARAM_COUNT)
-        self._rate = integer(args[0], 1, _MAX_RATE)
+        self.set_rate(args[0])
 
     def _step(self) -> float:
         return self._recorded_rate * self._profile.servo_cycle

@@ -92,10 +92,13 @@ class GcsServer:
             self._server.close()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         if self._server is not None:
             await self._server.wait_closed()
         self._server = self._ticker = None
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):  # not the cancellation, a fault of the simulator
+                raise outcome
 
     async def _tick(self) -> None:
         clock = self._world.clock
@@ -106,28 +109,26 @@ class GcsServer:
                     writer.transport.abort()
             await clock.sleep(_TICK_S)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or self._world.faults.active("close_gcs", self._world.clock.now()):
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._world.faults.active("close_gcs", self._world.clock.now()):
             writer.transport.abort()
             return
+        # A task of our own: asyncio before 3.12 reports it as an error if its own is cancelled.
+        task = asyncio.create_task(self._serve(reader, writer), name=f"gcs {self.port} client")
         self._clients[task] = writer
-        try:
-            # A client that goes away ends its connection, nothing else.
-            with contextlib.suppress(ConnectionError):
-                await self._serve(reader, writer)
-        finally:
-            del self._clients[task]
-            writer.transport.abort()
+        task.add_done_callback(self._clients.pop)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         decoder = RequestDecoder()
-        while data := await reader.read(65536):
-            for request in decoder.feed(data):
-                reply = await self._reply(request)
-                if reply:
-                    writer.write(reply)
-                    await writer.drain()
+        try:
+            # A client that goes away ends its connection, nothing else.
+            with contextlib.suppress(ConnectionError):
+                while data := await reader.read(65536):
+                    for request in decoder.feed(data):
+                        writer.write(await self._reply(request))
+                        await writer.drain()
+        finally:
+            writer.transport.abort()
 
     async def _reply(self, request: Request) -> bytes:
         clock, faults = self._world.clock, self._world.faults

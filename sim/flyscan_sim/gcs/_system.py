@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ._codec import groups, integer
 from ._errors import Code, Refusal
-from ._profile import Profile
+from ._profile import Profile, RecorderLimits
 
 if TYPE_CHECKING:
     from ._axis import GcsAxis
@@ -25,6 +25,7 @@ class _Parameter:
     kind: str
     title: str
     value: Callable[[GcsAxis | None], str]
+    write: Callable[[str], None] | None = None
 
 
 class System:
@@ -51,6 +52,7 @@ class System:
             "VER?": lambda args: [f"FW_ARM: {self._profile.idn.rsplit(',', 1)[1].strip()}"],
             "HLP?": self._help,
             "HPA?": self._list_parameters,
+            "SPA": self._write_parameters,
             "SPA?": self._read_parameters,
             "SAI?": self._identifiers,
             "CST?": self._stages,
@@ -84,22 +86,33 @@ class System:
         return [self._read_parameter(*pair) for pair in (groups(args, 2) if args else everything)]
 
     def _read_parameter(self, item: str, text: str) -> str:
+        parameter = self._parameter(item, text)
+        return f"{item} {text}={parameter.value(self._axes.get(item))}"
+
+    def _write_parameters(self, args: Sequence[str]) -> None:
+        for item, text, value in groups(args, 3):
+            write = self._parameter(item, text).write
+            if write is None:
+                raise Refusal(Code.READ_ONLY_PARAMETER)
+            write(value)  # there is but one that can be written: no line is half executed
+
+    def _parameter(self, item: str, text: str) -> _Parameter:
         number = integer(text, 0, 2**32 - 1)
         if number not in self._parameters:
             raise Refusal(Code.UNKNOWN_PARAMETER)
         if item not in self._profile.axis_ids:
             raise Refusal(Code.INVALID_AXIS)
-        return f"{item} {text}={self._parameters[number].value(self._axes.get(item))}"
+        return self._parameters[number]
 
 
 def _parameters(profile: Profile, recorder: Recorder | None) -> Mapping[int, _Parameter]:
     """Parameters by number (parameter overviews of E727T0005 and MS249E)."""
     window, settle = (0x36, 0x3F) if profile.incremental else (0x07000900, 0x07000901)
-    scale = 1.0 if profile.incremental else None  # motors count, piezos measure
 
     def tolerance(axis: GcsAxis | None) -> str:
-        unit = scale if scale is not None else (axis.stage.resolution if axis else 0.0)
-        return f"{profile.window * unit:.6e}"
+        if profile.incremental or axis is None:
+            return f"{profile.window:.6e}"  # motors count
+        return f"{profile.window * axis.stage.resolution:.6e}"  # piezos measure
 
     found = {
         window: _Parameter("FLOAT", "On Target Tolerance", tolerance),
@@ -109,16 +122,16 @@ def _parameters(profile: Profile, recorder: Recorder | None) -> Mapping[int, _Pa
         ),
     }
     if recorder is not None and profile.recorder is not None:
-        limits = profile.recorder
-        found |= {
-            0x16000000: _Parameter(
-                "INT", "Data Recorder Table Rate", lambda axis: str(recorder.rate)
-            ),
-            0x16000200: _Parameter(
-                "INT", "Data Recorder Max Points", lambda axis: str(limits.tables * limits.points)
-            ),
-            0x16000300: _Parameter(
-                "INT", "Data Recorder Chan Number", lambda axis: str(limits.tables)
-            ),
-        }
+        found |= _recorder_parameters(recorder, profile.recorder)
     return dict(sorted(found.items()))
+
+
+def _recorder_parameters(recorder: Recorder, limits: RecorderLimits) -> dict[int, _Parameter]:
+    points, tables = str(limits.tables * limits.points), str(limits.tables)
+    return {
+        0x16000000: _Parameter(
+            "INT", "Data Recorder Table Rate", lambda axis: str(recorder.rate), recorder.set_rate
+        ),
+        0x16000200: _Parameter("INT", "Data Recorder Max Points", lambda axis: points),
+        0x16000300: _Parameter("INT", "Data Recorder Chan Number", lambda axis: tables),
+    }

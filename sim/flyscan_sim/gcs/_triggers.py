@@ -110,7 +110,9 @@ class TriggerLines:
             return np.empty(0)
         if config.values[_MODE] == _GENERATOR:
             parts = [
-                _generator_edges(run, config.high, start, end) for run in self._waves.runs[axis]
+                _generator_edges(run, config.high, start, end)
+                for run in self._waves.runs[axis]
+                if run.start <= end and run.end > start
             ]
             return np.concatenate([np.empty(0), *parts])
         cycle = self._profile.servo_cycle
@@ -232,7 +234,7 @@ def _generator_edges(run: Run, high: frozenset[int], start: float, end: float) -
     played = np.array(sorted(point - 1 for point in high if point <= count), dtype=np.int64)
     first = max(0, int((start - run.start) / run.period) - 1)
     until = min(end, run.end)
-    last = int(np.ceil((until - run.start) / run.period))
+    last = int(np.floor((until - run.start) / run.period + 1e-9)) + 1
     if not len(played) or last <= first:
         return np.empty(0)
     number_of = np.arange(first, last)[:, np.newaxis]
