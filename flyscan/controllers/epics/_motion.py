@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...errors import BusyError, ConfigurationError, NotReadyError
+from ...errors import BusyError, ConfigurationError, LimitError, NotReadyError
 from ...flight import (
     AxisLimits,
     Clock,
@@ -23,7 +23,7 @@ from ...flight import (
 from ...flight._changed import Changed
 from ._axis import MotorAxis
 from ._channels import ChannelAccess
-from ._motor_record import AxisSettings, MotorRecord, Speed, ready_problem
+from ._motor_record import AxisSettings, MotorRecord, Speed, move_problem, ready_problem
 from ._moves import Move, Moves
 from ._path_check import check_path
 
@@ -131,6 +131,40 @@ class EpicsMotion(Motion):
 
     # --- motion ----------------------------------------------------------------------------
 
+    async def move_to(self, axis: str, position: float, velocity: float | None = None) -> None:
+        if axis not in self._axes:
+            raise ConfigurationError(
+                f"unknown axis {axis!r}",
+                device=self.name,
+                remedy=f"axes are {', '.join(self.axes)}",
+            )
+        motor = self._axes[axis]
+        record = (await self._records([axis]))[axis]
+        limits = self._limits({axis: record})[axis]
+        _check_move(motor.device, record, motor.settings.pv, limits, position, velocity)
+        usual = self._found.get(axis, record.speed)
+        acceleration = record.acceleration(usual)
+        speed = usual if velocity is None else record.ramped(velocity, velocity / acceleration)
+        seconds = rest_to_rest(record.rbv - position, speed.velo, acceleration)
+        allowed = seconds + record.dly + (1 + record.rtry) * 2 * record.leg_time()
+        move = Move(position, speed, allowed, record.tolerance(motor.settings))
+        try:
+            await self._fly({axis: move})
+        finally:
+            if speed != record.speed:
+                await shielded(motor.set_speed(record.speed))
+
+    async def _fly(self, moves: Mapping[str, Move]) -> None:
+        """Carry out moves; whatever goes wrong, they are stopped."""
+        try:
+            await self._moves.begin(moves)
+            missed = await self._moves.rest()
+        except BaseException:
+            await shielded(self._moves.brake())
+            raise
+        if missed:
+            raise self._moves.astray(missed)
+
     async def prepare(self, sweep: Sweep) -> None:
         targets = {axis: sweep.origin[axis] for axis in self._axes if axis in sweep.origin}
         records = await self._records(targets)
@@ -141,14 +175,7 @@ class EpicsMotion(Motion):
             if not record.stands_at(targets[axis], tolerance):
                 moves[axis] = _travel(record, targets[axis], limits[axis], tolerance)
         self._save(moves, records)
-        try:
-            await self._moves.begin(moves)
-            missed = await self._moves.rest()
-        except BaseException:
-            await shielded(self._moves.brake())
-            raise
-        if missed:
-            raise self._moves.astray(missed)
+        await self._fly(moves)
 
     async def start(self, sweep: Sweep) -> None:
         records = await self._records(a for a in sweep.segment.moving if a in self._axes)
@@ -236,6 +263,33 @@ class EpicsMotion(Motion):
             axis: record.limits(self._axes[axis].settings, self._found.get(axis, record.speed))
             for axis, record in records.items()
         }
+
+
+def _check_move(
+    device: str,
+    record: MotorRecord,
+    pv: str,
+    limits: AxisLimits,
+    position: float,
+    velocity: float | None,
+) -> None:
+    """Raise for a move the record would refuse or carry out differently."""
+    if problem := move_problem(record, pv):
+        raise NotReadyError(problem[0], device=device, remedy=problem[1])
+    if not limits.low <= position <= limits.high:
+        raise LimitError(
+            f"cannot go to {position:g} {limits.unit}, soft limits are {limits.low:g} to "
+            f"{limits.high:g}",
+            device=device,
+            remedy=f"stay within {pv}.LLM..{pv}.HLM",
+        )
+    if velocity is not None and not record.vbas < velocity <= limits.velocity:
+        raise LimitError(
+            f"cannot move at {velocity:g} {limits.unit}/s, speeds are {record.vbas:g} to "
+            f"{limits.velocity:g}",
+            device=device,
+            remedy="leave the velocity to the record, or choose one in between",
+        )
 
 
 def _travel(record: MotorRecord, target: float, limits: AxisLimits, tolerance: float) -> Move:

@@ -15,12 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Any, Self
 
 from ...errors import ConfigurationError
 from ...flight import AxisLimits
 
-__all__ = ["AxisSettings", "MotorRecord", "Speed", "faults", "ready_problem"]
+__all__ = ["AxisSettings", "MotorRecord", "Speed", "faults", "move_problem", "ready_problem"]
 
 SPMG_GO = 3
 DIR_NEGATIVE = 1
@@ -236,9 +237,25 @@ def ready_problem(record: MotorRecord, pv: str, settings: AxisSettings) -> tuple
     return next(_problems(record, pv, settings), None)
 
 
+def move_problem(record: MotorRecord, pv: str) -> tuple[str, str] | None:
+    """The first reason why the record would not carry out a plain move; None if it will.
+
+    Retries, delays and backlash corrections are welcome there, and a limit switch may be left.
+    """
+    drive = record.status & ~(MSTA_PLUS_LIMIT | MSTA_MINUS_LIMIT)
+    problems = chain(_mode_problems(record, pv), _power_problems(drive, pv))
+    return next(problems, None)
+
+
 def _problems(record: MotorRecord, pv: str, settings: AxisSettings) -> Iterator[tuple[str, str]]:
     yield from _mode_problems(record, pv)
-    yield from _drive_problems(record.status, pv, settings)
+    yield from _sequence_problems(record, pv)
+    yield from _power_problems(record.status, pv)
+    if settings.homed and not record.status & MSTA_HOMED:
+        yield (
+            "expected a homed axis, MSTA says it has not been homed",
+            f"home it, for example with {pv}.HOMF",
+        )
     if record.dllm > record.dhlm:
         yield (
             f"soft limits exclude every position: LLM {record.llm:g}, HLM {record.hlm:g}",
@@ -254,7 +271,7 @@ def _problems(record: MotorRecord, pv: str, settings: AxisSettings) -> Iterator[
 
 
 def _mode_problems(record: MotorRecord, pv: str) -> Iterator[tuple[str, str]]:
-    """Modes in which a move is not one plain move."""
+    """Modes in which a write to VAL does not move the motor."""
     if int(record.spmg) != SPMG_GO:
         yield (
             f"expected SPMG = Go (3), got {int(record.spmg)}: the motor is stopped or paused",
@@ -265,6 +282,10 @@ def _mode_problems(record: MotorRecord, pv: str) -> Iterator[tuple[str, str]]:
             "expected SET = Use (0), got Set (1): a move would redefine the position",
             f"set {pv}.SET to Use",
         )
+
+
+def _sequence_problems(record: MotorRecord, pv: str) -> Iterator[tuple[str, str]]:
+    """What makes more of a move than one plain move."""
     if record.rtry > 0:
         yield (
             f"expected RTRY = 0, got {record.rtry:g}: retries would move the stage after a line",
@@ -277,17 +298,12 @@ def _mode_problems(record: MotorRecord, pv: str) -> Iterator[tuple[str, str]]:
         )
 
 
-def _drive_problems(status: int, pv: str, settings: AxisSettings) -> Iterator[tuple[str, str]]:
-    """What MSTA says against flying."""
+def _power_problems(status: int, pv: str) -> Iterator[tuple[str, str]]:
+    """What MSTA says against moving."""
     if found := faults(status):
         yield " and ".join(found), f"look at {pv}.MSTA and clear the fault"
     if status & MSTA_HAS_POWER and not status & MSTA_POWERED:
         yield (
             "expected the motor to be powered, MSTA says its position loop is off",
             f"switch it on, for example with {pv}.CNEN",
-        )
-    if settings.homed and not status & MSTA_HOMED:
-        yield (
-            "expected a homed axis, MSTA says it has not been homed",
-            f"home it, for example with {pv}.HOMF",
         )
