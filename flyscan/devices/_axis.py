@@ -40,7 +40,7 @@ class HostAxis(Device, Movable[float], Stoppable, HasHints):
             ConfigurationError: the owner has no such axis.
         """
         if mock:
-            await super().connect(mock, timeout, force_reconnect)
+            await super().connect(mock, timeout, force_reconnect)  # pyright: ignore[reportUnknownMemberType]
             return
         await self._host.start()
         self._limits = await self._host.call("axis_limits", owner=self._owner, axis=self._axis)

@@ -56,7 +56,8 @@ class Channel:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Channel:
         """Read back :meth:`to_dict`."""
-        return cls(**{**data, "shape": tuple(data["shape"])})
+        fields: dict[str, Any] = {**data, "shape": tuple(data["shape"])}
+        return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

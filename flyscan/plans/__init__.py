@@ -1,0 +1,27 @@
+"""Plans for an unmodified RunEngine."""
+
+from ._plans import fly, fly_grid, fly_paths, rel_fly, rel_fly_grid
+from ._stubs import (
+    collect_flyer,
+    declare_flyer_streams,
+    fly_prepared,
+    prepare_flyer,
+    stage_all,
+    unstage_all,
+    until,
+)
+
+__all__ = [
+    "collect_flyer",
+    "declare_flyer_streams",
+    "fly",
+    "fly_grid",
+    "fly_paths",
+    "fly_prepared",
+    "prepare_flyer",
+    "rel_fly",
+    "rel_fly_grid",
+    "stage_all",
+    "unstage_all",
+    "until",
+]

@@ -1,0 +1,189 @@
+"""Plan stubs: the messages of a flight, in the order that survives every interruption.
+
+Why they look as they do: a ``wait`` that a pause interrupts returns afterwards as if all were
+done, and after a resume every message since the last checkpoint is repeated. So nothing here
+trusts a ``wait``, kickoff is never inside a stretch that could be repeated, and every collect is
+followed by a checkpoint.
+"""
+
+# bluesky's plan functions are only partly annotated:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from bluesky import plan_stubs as bps
+from bluesky import preprocessors as bpp
+from bluesky.protocols import Status
+from bluesky.utils import FailedStatus, Msg, MsgGenerator, plan
+
+from ..devices import Flyer, ShieldedDetector
+from ..errors import FlyscanError
+from ..flight import Path
+
+__all__ = [
+    "collect_flyer",
+    "declare_flyer_streams",
+    "fly_prepared",
+    "prepare_flyer",
+    "stage_all",
+    "unstage_all",
+    "until",
+]
+
+TICK = 0.02
+COLLECT_PERIOD = 0.2
+
+
+@plan
+def until(*statuses: Status) -> MsgGenerator[None]:
+    """Wait until every status is done; a pause cannot end it early.
+
+    Raises:
+        Exception: what the first failed status failed of.
+    """
+    while not all(status.done for status in statuses):
+        yield from bps.sleep(TICK)
+    for status in statuses:
+        error = status.exception()
+        if error is not None:
+            raise error
+
+
+@plan
+def stage_all(*devices: Any) -> MsgGenerator[None]:
+    """Stage devices, in order."""
+    for device in devices:
+        status = yield Msg("stage", device)
+        if isinstance(status, Status):
+            yield from until(status)
+
+
+@plan
+def unstage_all(*devices: Any) -> MsgGenerator[None]:
+    """Unstage devices in reverse order; every one is tried before the first error is raised."""
+    errors: list[BaseException] = []
+    for device in reversed(devices):
+        status = yield Msg("unstage", device)
+        if isinstance(status, Status):
+            while not status.done:
+                yield from bps.sleep(TICK)
+            error = status.exception()
+            if error is not None:
+                errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+@plan
+def prepare_flyer(flyer: Flyer, path: Path | Mapping[str, Any]) -> MsgGenerator[None]:
+    """Check a path, arm, and go to the first run-up."""
+    status = yield Msg("prepare", flyer, path)
+    yield from until(status)
+
+
+@plan
+def declare_flyer_streams(
+    flyer: Flyer, detectors: Sequence[ShieldedDetector] = ()
+) -> MsgGenerator[None]:
+    """Declare ``primary``, ``preview`` and ``ledger``; once per run, after the first prepare."""
+    yield Msg("declare_stream", None, *detectors, flyer, name="primary", collect=True)
+    yield Msg("declare_stream", None, flyer.preview, name="preview", collect=True)
+    yield Msg("declare_stream", None, flyer.ledger, name="ledger", collect=True)
+
+
+@plan
+def collect_flyer(flyer: Flyer, detectors: Sequence[ShieldedDetector] = ()) -> MsgGenerator[None]:
+    """Turn everything readable by now into documents, and set a checkpoint behind it.
+
+    The flyer goes last: by then the shielded detectors have drained, and nothing suspends any
+    more between taking rows out and describing them.
+    """
+    yield Msg("collect", *detectors, flyer, name="primary", return_payload=False)
+    yield Msg("collect", flyer.preview, name="preview", return_payload=False)
+    yield Msg("collect", flyer.ledger, name="ledger", return_payload=False)
+    yield from bps.checkpoint()
+
+
+@plan
+def fly_prepared(
+    flyer: Flyer,
+    detectors: Sequence[ShieldedDetector] = (),
+    *,
+    kickoff: Iterable[Any] = (),
+) -> MsgGenerator[None]:
+    """Fly what was prepared: kickoff, collect while it flies, complete.
+
+    Args:
+        flyer: staged, prepared, its streams declared.
+        detectors: collected jointly with it.
+        kickoff: devices kicked off together with it, before it.
+
+    Raises:
+        FlyscanError: what the flight failed of. Whatever the reason it ends early for, motion
+            and triggers are stopped and the rows captured until then are in the documents.
+    """
+
+    def tail(_: Exception) -> MsgGenerator[None]:
+        yield Msg("stop", flyer)
+        yield from collect_flyer(flyer, detectors)
+        yield from _disarm(flyer)
+
+    yield from _our_errors(
+        lambda: bpp.contingency_wrapper(_fly(flyer, detectors, kickoff), except_plan=tail)
+    )
+
+
+def _fly(
+    flyer: Flyer,
+    detectors: Sequence[ShieldedDetector],
+    kickoff: Iterable[Any],
+) -> MsgGenerator[None]:
+    group = f"flight-{uuid.uuid4()}"
+    yield from bps.checkpoint()
+    armed = yield Msg("set", flyer.guard, "armed")
+    yield from until(armed)
+    kicked: list[Status] = []
+    for device in (*kickoff, flyer):
+        kicked += [(yield Msg("kickoff", device))]
+    yield from until(*kicked)
+    status = yield Msg("complete", flyer, group=group)
+    yield from _show_progress(group)
+    while not status.done:
+        yield from bps.checkpoint()
+        yield from bps.sleep(COLLECT_PERIOD)
+        yield from collect_flyer(flyer, detectors)
+    yield from _show_progress(group)
+    yield from until(status)
+    yield from collect_flyer(flyer, detectors)
+    yield from _disarm(flyer)
+
+
+def _show_progress(group: str) -> MsgGenerator[None]:
+    """Give the group to the RunEngine's progress bar, or take it back once it is done.
+
+    A wait that lasts would lose the group when a pause interrupts it, hence no time at all.
+    """
+    yield from bps.wait(group, error_on_timeout=False, timeout=0)
+
+
+def _disarm(flyer: Flyer) -> MsgGenerator[None]:
+    """From here on a pause may repeat messages again, and the account must close."""
+    status = yield Msg("set", flyer.guard, "disarmed")
+    yield from until(status)
+    flyer.finished()
+
+
+def _our_errors(make: Callable[[], MsgGenerator[None]]) -> MsgGenerator[None]:
+    """Raise what the device said rather than that its status failed."""
+    try:
+        return (yield from make())
+    except FailedStatus as exc:
+        cause = exc.args[0].exception() if exc.args else None
+        if isinstance(cause, FlyscanError):
+            raise cause from exc
+        raise
