@@ -1,14 +1,27 @@
 """Storage: the HDF5/NeXus file of a run, how documents describe it, its check and repair."""
 
+from ._check import CheckReport, FlightReport, check_file
 from ._describe import MIMETYPE, StreamResource, file_uri, stream_resources
+from ._documents import DocumentsReport
+from ._problem import Kind, Problem
+from ._read import read_ledger, read_paths
+from ._repair import RepairReport, repair_file
 from ._sink import Hdf5Sink
-from ._spool import SpoolOptions
 
 __all__ = [
     "MIMETYPE",
+    "CheckReport",
+    "DocumentsReport",
+    "FlightReport",
     "Hdf5Sink",
-    "SpoolOptions",
+    "Kind",
+    "Problem",
+    "RepairReport",
     "StreamResource",
+    "check_file",
     "file_uri",
+    "read_ledger",
+    "read_paths",
+    "repair_file",
     "stream_resources",
 ]

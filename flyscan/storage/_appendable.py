@@ -24,7 +24,12 @@ class Appendable:
 
     @classmethod
     def create(
-        cls, group: Any, name: str, dtype: npt.DTypeLike, chunk_shape: tuple[int, ...]
+        cls,
+        group: Any,
+        name: str,
+        dtype: npt.DTypeLike,
+        chunk_shape: tuple[int, ...],
+        fill: float | None = None,
     ) -> Appendable:
         """Create the dataset `name`, of rows shaped ``chunk_shape[1:]``."""
         tail = chunk_shape[1:]
@@ -35,6 +40,7 @@ class Appendable:
                 maxshape=(None, *tail),
                 dtype=dtype,
                 chunks=chunk_shape,
+                fillvalue=fill,
             )
         )
 

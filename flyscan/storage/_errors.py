@@ -16,7 +16,7 @@ _REMEDIES = {
     errno.EROFS: "the file system is read-only: choose another directory",
     errno.EACCES: "give this user the right to write there or choose another directory",
     errno.EPERM: "give this user the right to write there or choose another directory",
-    errno.ENOENT: "create the directory first; do not move or delete files in use",
+    errno.ENOENT: "check the path; directories must exist and files in use stay where they are",
     errno.EEXIST: "choose another file name: data files are never overwritten",
     errno.ESTALE: "the network file system lost the file: check the mount",
     errno.EIO: "the disk or network file system fails: check it before going on",

@@ -64,6 +64,11 @@ class Column:
         """Absolute path of the dataset in the file."""
         return f"{DATA}/{self.name}"
 
+    @property
+    def fill(self) -> float:
+        """Value of rows that were never written: NaN where there is one."""
+        return np.nan if np.dtype(self.dtype).kind == "f" else 0
+
     def gather(self, batch: Sequence[Frames]) -> Array:
         """The rows of consecutive frames as one contiguous array of the column's type.
 
@@ -115,14 +120,16 @@ class Layout:
     def require_fit(self, frames: Frames) -> None:
         """Check that frames have the columns the file was made for.
 
+        Set-points may be missing: a flight need not move every axis of the run.
+
         Raises:
-            StorageError: a column is missing, unknown or of another shape.
+            StorageError: a channel is missing, unknown or of another shape.
         """
         columns = frames.block.columns
         if columns.keys() != self._shapes.keys():
             raise _misfit("channels", self._shapes.keys(), columns.keys())
-        if frames.setpoints.keys() != self.setpoints.keys():
-            raise _misfit("set-points", self.setpoints.keys(), frames.setpoints.keys())
+        if not frames.setpoints.keys() <= self.setpoints.keys():
+            raise _misfit("set-points of", self.setpoints.keys(), frames.setpoints.keys())
         for name, shape in self._shapes.items():
             if columns[name].shape[1:] != shape:
                 raise _misfit(f"rows of {name!r}", [str(shape)], [str(columns[name].shape[1:])])
@@ -154,7 +161,8 @@ def _channel(channel: Channel) -> Column:
 
 def _setpoint(axis: str, unit: str) -> Column:
     def take(frames: Frames) -> npt.ArrayLike:
-        return frames.setpoints[axis]
+        values = frames.setpoints.get(axis)
+        return np.broadcast_to(np.nan, len(frames)) if values is None else values
 
     return Column(f"{nexus_name(axis)}_setpoint", "<f8", (), unit, f"{axis} set-point", take)
 

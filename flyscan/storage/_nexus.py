@@ -132,7 +132,7 @@ def _describe_entry(entry: Any, run: RunFile, start: str) -> Any:
 def _data(group: Any, layout: Layout, epoch_ns: int) -> dict[str, Appendable]:
     columns: dict[str, Appendable] = {}
     for column in layout.columns:
-        table = Appendable.create(group, column.name, column.dtype, column.chunk_shape)
+        table = Appendable.create(group, column.name, column.dtype, column.chunk_shape, column.fill)
         table.attrs["long_name"] = (
             f"{column.title} ({column.unit})" if column.unit else column.title
         )

@@ -14,7 +14,7 @@ from ..flight import FloatArray, Frames, IntArray, LedgerRow, RunFile
 from ._file import RunFileWriter
 from ._layout import Layout
 from ._nexus import PHASES
-from ._spool import Spool, SpoolOptions
+from ._spool import Spool
 
 __all__ = ["Hdf5Sink"]
 
@@ -23,19 +23,33 @@ class Hdf5Sink:
     """Writes the frames of one run to an HDF5 file that others can read meanwhile.
 
     Frames wait in a bounded queue and are written in batches by a thread of its own; what is
-    on disk is at most ``options.flush_interval`` old. Implements :class:`flyscan.flight.Sink`.
+    on disk is at most `flush_interval` old. Implements :class:`flyscan.flight.Sink`.
 
     Args:
         monitors: name of each slow channel (as in :meth:`add_monitor`) to its unit; SWMR files
             take no new groups once writing has begun.
-        options: sizes and times of the queue.
+        flush_interval: seconds after which what was appended is made readable unasked.
+        batch_bytes: from this size on a batch is written without waiting for the interval.
+        queue_bytes: :meth:`append` waits while more than this is queued.
+        patience: seconds to wait for the disk before giving up.
     """
 
     def __init__(
-        self, *, monitors: Mapping[str, str] | None = None, options: SpoolOptions | None = None
+        self,
+        *,
+        monitors: Mapping[str, str] | None = None,
+        flush_interval: float = 0.25,
+        batch_bytes: int = 4 << 20,
+        queue_bytes: int = 32 << 20,
+        patience: float = 30.0,
     ) -> None:
         self._monitors = dict(monitors or {})
-        self._spool = Spool(options or SpoolOptions())
+        self._spool = Spool(
+            flush_interval=flush_interval,
+            batch_bytes=batch_bytes,
+            queue_bytes=queue_bytes,
+            patience=patience,
+        )
         self._layout: Layout | None = None
         self._path = "data file"
         self._frames = 0
@@ -155,6 +169,7 @@ class Hdf5Sink:
     def _opened(self) -> Layout:
         if self._layout is None or self._closing is not None:
             raise self._error("no file is open", "open the sink first, do not use it once closed")
+        self._spool.raise_failure()
         return self._layout
 
     def _error(self, problem: str, remedy: str) -> StorageError:

@@ -7,7 +7,6 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -15,26 +14,9 @@ from ..errors import StorageError
 from ._errors import storage_error
 from ._file import Operation, RunFileWriter
 
-__all__ = ["Spool", "SpoolOptions"]
+__all__ = ["Spool"]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolOptions:
-    """Sizes in bytes and times in seconds.
-
-    Args:
-        flush_interval: what was submitted is made readable after this time, unasked.
-        batch_bytes: from this size on a batch is written without waiting for the interval.
-        queue_bytes: more than this is never kept waiting.
-        patience: how long the disk may take for one job.
-    """
-
-    flush_interval: float = 0.25
-    batch_bytes: int = 4 << 20
-    queue_bytes: int = 32 << 20
-    patience: float = 30.0
 
 
 class Spool:
@@ -42,10 +24,21 @@ class Spool:
 
     One batch is under way at a time; what comes meanwhile makes the next one, so batches grow
     with the load. The first failure ends it: later calls raise the same error.
+
+    Args:
+        flush_interval: seconds after which what was submitted is made readable unasked.
+        batch_bytes: from this size on a batch is written without waiting for the interval.
+        queue_bytes: :meth:`room` waits while more than this is queued.
+        patience: seconds the disk may take for one job.
     """
 
-    def __init__(self, options: SpoolOptions) -> None:
-        self._options = options
+    def __init__(
+        self, *, flush_interval: float, batch_bytes: int, queue_bytes: int, patience: float
+    ) -> None:
+        self._flush_interval = flush_interval
+        self._batch_bytes = batch_bytes
+        self._queue_bytes = queue_bytes
+        self._patience = patience
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="flyscan-hdf5")
         self._file: RunFileWriter | None = None
         self._queue: deque[Operation] = deque()
@@ -67,27 +60,27 @@ class Spool:
         self._file = await self._call(create)
         return self._file
 
-    def submit(self, operation: Operation, size: int = 0) -> None:
-        """Queue an operation that holds `size` bytes.
+    def raise_failure(self) -> None:
+        """Raise what ended the spool, if something did."""
+        if self._failure is not None:
+            self._told = True
+            raise self._failure
 
-        Raises:
-            StorageError: an earlier operation failed.
-        """
-        self._raise_failure()
+    def submit(self, operation: Operation, size: int = 0) -> None:
+        """Queue an operation that holds `size` bytes."""
         self._queue.append(operation)
         self._queued_bytes += size
         self._pump()
         if self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._options.flush_interval, self._flush_unasked)
+            self._timer = loop.call_later(self._flush_interval, self._flush_unasked)
 
     async def room(self) -> None:
         """Wait until the queue is not overfull."""
-        await self._until(lambda: self._queued_bytes <= self._options.queue_bytes)
+        await self._until(lambda: self._queued_bytes <= self._queue_bytes)
 
     async def flush(self) -> None:
         """Wait until everything submitted so far is readable by others."""
-        self._raise_failure()
         self._asked += 1
         ticket = self._asked
         self._pump()
@@ -121,7 +114,7 @@ class Spool:
     def _pump(self) -> None:
         """Give the thread its next job, if it is free and there is reason for one."""
         flush = self._asked > self._answered
-        due = flush or self._queued_bytes >= self._options.batch_bytes
+        due = flush or self._queued_bytes >= self._batch_bytes
         if not due or self._file is None or self._job is not None or self._failure is not None:
             return
         batch, self._queue = self._queue, deque()
@@ -158,31 +151,25 @@ class Spool:
     async def _until(self, reached: Callable[[], bool]) -> None:
         """Let jobs end until `reached` or one fails."""
         try:
-            async with asyncio.timeout(self._options.patience):
+            async with asyncio.timeout(self._patience):
                 while not reached() and self._failure is None and self._job is not None:
                     await asyncio.wait((self._job,))
         except TimeoutError:
             raise self._stalled() from None
-        self._raise_failure()
+        self.raise_failure()
 
     async def _call(self, function: Callable[[], T]) -> T:
         """Run `function` on the thread."""
         job = asyncio.get_running_loop().run_in_executor(self._thread, function)
         try:
-            async with asyncio.timeout(self._options.patience):
+            async with asyncio.timeout(self._patience):
                 return await asyncio.shield(job)
         except TimeoutError:
             raise self._stalled() from None
 
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            self._told = True
-            raise self._failure
-
     def _stalled(self) -> StorageError:
         return StorageError(
-            f"expected the disk to take the data, nothing came of it for "
-            f"{self._options.patience:g} s",
+            f"expected the disk to take the data, nothing came of it for {self._patience:g} s",
             device=self._file.path if self._file else "data file",
             remedy="check the disk or the network file system",
         )
