@@ -48,6 +48,15 @@ def test_on_target_waits_for_the_settling_time(piezo):
     assert piezo.ask("ONT? 1") == "1=1"
 
 
+def test_a_slow_approach_is_on_target_before_its_motion_ends(piezo):
+    piezo.do("VEL 1 0.1", "MOV 1 50.1")
+    piezo.wait(0.7)
+    assert piezo.ask("ONT? 1") == "1=0", "30 nm to go"
+    piezo.wait(0.25)
+    assert piezo.ask("ONT? 1") == "1=1", "5 nm to go, the window is 20 nm"
+    assert piezo.ask("\x05") == "1"
+
+
 def test_relative_moves_add_to_the_target(piezo):
     piezo.do("MOV 1 20", "MVR 1 5", "MVR 1 -2.5")
     assert piezo.value("MOV? 1") == 22.5

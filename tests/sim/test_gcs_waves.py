@@ -130,6 +130,15 @@ def test_a_finite_run_follows_the_table_and_ends(bench):
     assert bench.ask("ONT? 1") == "1=1"
 
 
+def test_while_a_generator_runs_its_axis_is_not_on_target(bench):
+    bench.do("WAV 1 X SIN_P 20000 40 0 20000 0 10000", "WSL 1 1", "WGC 1 1")
+    assert bench.ask("ONT? 1") == "1=1"
+    bench.do("WGO 1 1")
+    assert bench.ask("ONT? 1") == "1=0"
+    bench.wait(1.1)
+    assert bench.ask("ONT? 1") == "1=1"
+
+
 def test_without_interpolation_the_output_is_a_staircase(bench):
     bench.do("WAV 1 X PNT 1 3 0 0.05 0.1", "WSL 1 1", "WGC 1 1", "WTR 0 100 0", "WGO 1 1")
     start = bench.clock.time + CYCLE
@@ -220,7 +229,6 @@ def test_while_a_generator_runs_its_axis_takes_no_other_command(bench):
     assert bench.refused("WCL 1") == 73
     assert bench.refused("WSL 1 2") == 73
     bench.do("MOV 2 3", "WAV 2 X PNT 1 1 0")
-    assert bench.ask("ONT? 1") == "1=0"
     bench.do("SVO 1 0")
     assert bench.ask("\x09") == "0"
     assert bench.refused("WGO 1 1") == 5

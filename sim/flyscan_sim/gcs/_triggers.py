@@ -7,6 +7,7 @@ velocity times 50 us, and steps covered faster than that lose pulses, as on the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -116,7 +117,8 @@ class TriggerLines:
             ]
             return np.concatenate([np.empty(0), *parts])
         cycle = self._profile.servo_cycle
-        ticks = np.arange(np.floor(start / cycle), np.floor(end / cycle) + 1) * cycle
+        first, last = math.floor(start / cycle), math.floor(end / cycle)
+        ticks: Floats = np.arange(first, last + 1, dtype=np.float64) * cycle
         if len(ticks) < 2:
             return np.empty(0)
         rises = self._rises(config.values, self._axes[axis], ticks)
