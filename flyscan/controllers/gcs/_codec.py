@@ -96,10 +96,12 @@ class AnswerReader:
         Raises:
             ControllerError: an answer grows beyond 64 MiB: not a GCS controller.
         """
-        self._rest += data
         self._size += len(data)
-        *complete, rest = self._rest.split(b"\n")
-        self._rest = bytearray(rest)
+        head, *lines = data.split(b"\n")
+        self._rest += head
+        complete = [bytes(self._rest), *lines][:-1]
+        if lines:
+            self._rest = bytearray(lines[-1])
         answers: list[Answer] = []
         for raw in complete:
             line = raw.decode("cp1252", errors="replace").removesuffix("\r")

@@ -376,7 +376,7 @@ class GcsMotion(Motion):
             )
         found = (await controller.velocities())[axis]
         try:
-            await controller.go({axis: position}, {axis: velocity or found})
+            await controller.go({axis: position}, {axis: found if velocity is None else velocity})
         finally:
             if velocity is not None:
                 await controller.set_speeds("VEL", {axis: found})
