@@ -1,0 +1,371 @@
+"""PandA as a Capture: position compare, sequencer or timed triggers, and position capture."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+from ...errors import BusyError, CaptureError, ConfigurationError, NotReadyError
+from ...flight import (
+    Block,
+    Capture,
+    CaptureCapabilities,
+    Channel,
+    Clock,
+    EndReason,
+    Path,
+    RealClock,
+    RestoreStep,
+    Sweep,
+)
+from .._axis_map import AxisMap, align
+from ._box import Box, read_box
+from ._clients import foreign_clients, others_text
+from ._config import Blocks, ChannelSpec, TriggerChoice, build
+from ._control import ControlLink
+from ._data import DataLink
+from ._encoder import PandaEncoder, check_encoders
+from ._lines import Method
+from ._plan import Planner, distinct
+from ._rows import RowAssembler
+from ._runner import POLL, SweepRunner
+from ._settings import Settings
+from ._stream import RowStream
+
+__all__ = ["PandaCapture"]
+
+#: Highest row rate PCAP sustains, s per row (PandABlocks-server, "High performance mode").
+MIN_PERIOD = 1e-6
+#: Blocks the server keeps for a late reader: three quarters of its 128, less the one in work.
+BLOCKS_KEPT = 95
+
+
+class PandaCapture(Capture):
+    """Triggers and captures rows with a PandA.
+
+    Every row has a gate as long as its exposure, made by a PULSE block from the trigger; PCAP
+    captures on the gate's falling edge. All parameters are JSON-able.
+
+    Args:
+        name: the capture's name in messages.
+        host: address of the box.
+        control_port: port of its control server.
+        data_port: port of its data server.
+        encoders: axis to :class:`~flyscan.controllers._axis_map.AxisMap` or its dictionary.
+        channels: name to :class:`ChannelSpec` or its dictionary: counters and other positions.
+        exposure: gate of a row in seconds; None for the fraction `duty` of its period.
+        duty: see `exposure`; below 1, since a gate must end before the next trigger comes,
+            and a stage running a little fast brings that early.
+        trigger: ``"pcomp"``, ``"seq"``, or ``"auto"``: PCOMP where the step is a whole number
+            of counts to within half a count over a line, SEQ elsewhere.
+        blocks: which blocks to use, see :class:`Blocks`.
+        settings: further fields of the box to set while armed, e.g.
+            ``{"TTLOUT1.VAL": "PULSE1.OUT"}``; put back like all others.
+        block_period: the box's flush period in seconds (0.1 unless its driver was told else).
+        patience: seconds a lost data connection is tried again; the box keeps rows for 9 s.
+        timeout: seconds for connecting, for answers, and for expected states of the box.
+        clock: time; real unless given.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        host: str,
+        *,
+        control_port: int = 8888,
+        data_port: int = 8889,
+        encoders: Mapping[str, AxisMap | Mapping[str, Any]] | None = None,
+        channels: Mapping[str, ChannelSpec | Mapping[str, Any]] | None = None,
+        exposure: float | None = None,
+        duty: float = 0.9,
+        trigger: str = "auto",
+        blocks: Blocks | Mapping[str, Any] | None = None,
+        settings: Mapping[str, str] | None = None,
+        block_period: float = 0.1,
+        patience: float = 8.0,
+        timeout: float = 3.0,
+        clock: Clock | None = None,
+    ) -> None:
+        self.name = name
+        self._encoders = {a: build(AxisMap, m, name) for a, m in (encoders or {}).items()}
+        self._channels = {c: build(ChannelSpec, s, name) for c, s in (channels or {}).items()}
+        self._blocks = build(Blocks, blocks or Blocks(), name)
+        self._trigger = _choice(trigger, name)
+        self._exposure = exposure
+        self._duty = duty
+        self._extra = dict(settings or {})
+        self._block_period = block_period
+        self._patience = patience
+        self._timeout = timeout
+        self._clock = clock or RealClock()
+        self._host = host
+        self._data_port = data_port
+        self._control = ControlLink(name, host, control_port, timeout)
+        self._settings = Settings(self._control)
+        self._known: Box | None = None
+        self._stream: RowStream | None = None
+        self._runner: SweepRunner | None = None
+
+    # --- what it is ------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> CaptureCapabilities:
+        """What this box can do with these encoders and channels."""
+        return CaptureCapabilities(
+            min_period=MIN_PERIOD,
+            block_period=self._block_period,
+            position=bool(self._encoders),
+            time=self._box.names.counter is not None,
+            holds_armed=True,
+            rows_buffered=BLOCKS_KEPT,
+        )
+
+    def channels(self) -> tuple[Channel, ...]:
+        """Mean, lowest and highest position of every encoder, then the configured channels."""
+        return tuple(column.channel for column in self._box.columns)
+
+    @property
+    def end_reason(self) -> EndReason | None:
+        """Why the last capture ended."""
+        return self._stream.reason if self._stream is not None else None
+
+    @property
+    def _box(self) -> Box:
+        if self._known is None:
+            raise NotReadyError(
+                "not connected", device=self.name, remedy="await connect() before anything else"
+            )
+        return self._known
+
+    @property
+    def _planner(self) -> Planner:
+        box = self._box
+        return Planner(
+            device=self.name,
+            encoders=self._encoders,
+            trigger=self._trigger,
+            exposure=self._exposure,
+            duty=self._duty,
+            names=box.names,
+            clock_hz=box.clock_hz,
+            table_rows=box.table_rows,
+        )
+
+    async def connect(self) -> None:
+        """Connect and learn the box's layout."""
+        await self._control.open()
+        if self._known is None:
+            self._known = await read_box(
+                self._control, self._encoders, self._channels, self._blocks
+            )
+
+    async def close(self) -> None:
+        """Close connections. Idempotent."""
+        if self._stream is not None:
+            await self._stream.close()
+        await self._control.close()
+        self._known = None
+
+    # --- checks ----------------------------------------------------------------------------
+
+    def validate(self, path: Path) -> tuple[str, ...]:
+        """Check every distinct line of `path`; remarks tell how steps are rounded."""
+        return self._planner.validate(path)
+
+    async def check(self, path: Path) -> None:
+        """Read-only check: idle, nobody else reading, encoders alive."""
+        planner = self._planner
+        status = (await self._control.values("*PCAP.STATUS"))[0]
+        clients = await foreign_clients(self._control, self._stream)
+        if not status.startswith("Idle"):
+            raise BusyError(
+                f"the box is capturing already ({status}){others_text(clients)}",
+                device=self.name,
+                remedy="wait until the other flight is over, or stop it with `flyscan stop`",
+            )
+        if any(kind == "data" for kind, _ in clients):
+            raise BusyError(
+                f"another client is connected to the data port{others_text(clients, 'data')}",
+                device=self.name,
+                remedy="disconnect it: a slow reader keeps the box from being armed again",
+            )
+        maps = {planner.axis_map(segment) for segment in distinct(path)} - {None}
+        await check_encoders(self._control, self.name, [m for m in maps if m is not None])
+
+    async def align(
+        self,
+        axis: str,
+        readback: Callable[[], Awaitable[float]],
+        *,
+        tolerance: float,
+        move: Callable[[float], Awaitable[None]] | None = None,
+        distance: float = 0.0,
+    ) -> float:
+        """Set and verify the encoder of `axis` against its motor, at rest.
+
+        Parameters, result and errors are those of :func:`flyscan.controllers._axis_map.align`.
+        """
+        axis_map = self._encoders[axis]
+        port = await PandaEncoder.of(self._control, axis_map.encoder)
+        return await align(
+            axis_map, port, readback, tolerance=tolerance, move=move, distance=distance
+        )
+
+    # --- a flight --------------------------------------------------------------------------
+
+    async def arm(self, path: Path, from_point: int) -> None:
+        """Save settings, configure and arm; rows count from 0."""
+        box, planner = self._box, self._planner
+        if self._stream is not None:
+            await self._stream.close()
+        uses_seq = any(planner.method(s) is Method.SEQ for s in distinct(path))
+        fields = [*box.changed_fields(uses_seq), *self._extra]
+        await self._settings.save(
+            dict.fromkeys(fields), [box.names.seq["TABLE"]] if uses_seq else []
+        )
+        self._settings.forget()
+        await self._control.run("*PCAP.DISARM=", *box.take_down)
+        self._settings.note(box.down)
+        await self._control.run("*CAPTURE=", *(f"{f}={k}" for f, k in box.captures.items()))
+        await self._settings.apply({**box.static_fields, **self._extra})
+        self._stream = await self._open_stream(box)
+        self._runner = SweepRunner(
+            box,
+            self._control,
+            self._settings,
+            self._stream,
+            planner,
+            self._clock,
+            from_point=from_point,
+            timeout=self._timeout,
+            delivery=10 * self._block_period + self._timeout,
+        )
+        await self._until_idle(self._stream)
+        await self._control.run("*PCAP.ARM=", retry=False)
+        await self._settings.apply({box.names.arm: "1"})
+
+    async def _open_stream(self, box: Box) -> RowStream:
+        rows = RowAssembler(self.name, box.columns, box.index_key, box.clock_hz)
+        stream = RowStream(self.name, self._data_link, rows, self._clock, self._patience)
+        await stream.open()
+        return stream
+
+    def _data_link(self) -> DataLink:
+        return DataLink(self.name, self._host, self._data_port, self._timeout)
+
+    async def _until_idle(self, stream: RowStream) -> None:
+        """Wait for readers of the capture before to finish: the box refuses to arm until then."""
+        deadline = self._clock.now() + self._timeout
+        while True:
+            state, _, active = (await self._control.values("*PCAP.STATUS"))[0].split()
+            if state == "Idle" and active == "0":
+                return
+            if self._clock.now() > deadline:
+                clients = await foreign_clients(self._control, stream)
+                raise BusyError(
+                    f"the box did not become idle within {self._timeout:g} s ({state}, {active} "
+                    f"data clients still reading){others_text(clients, 'data')}",
+                    device=self.name,
+                    remedy="disconnect the other data clients",
+                )
+            await self._clock.sleep(10 * POLL)
+
+    async def begin(self, sweep: Sweep) -> None:
+        """Make triggers ready; nothing to do for a box still armed for this point."""
+        await self._armed.begin(sweep)
+
+    async def reached(self) -> int:
+        """Next untriggered point, live; exact after a hold."""
+        return await self._armed.reached()
+
+    async def hold(self) -> None:
+        """Stop a timed train; position triggers wait by themselves."""
+        if self._runner is not None:
+            await self._runner.hold()
+
+    async def end(self, sweep: Sweep) -> int:
+        """Wait for the last gate of the sweep."""
+        return await self._armed.end(sweep)
+
+    @property
+    def _armed(self) -> SweepRunner:
+        if self._runner is None:
+            raise self._not_armed()
+        return self._runner
+
+    def _not_armed(self) -> CaptureError:
+        return CaptureError(
+            "not armed",
+            device=self.name,
+            remedy="this is a defect of the caller: arm comes before everything else",
+        )
+
+    async def retune(self, factor: float) -> None:
+        """Not possible during a sweep."""
+        raise ConfigurationError(
+            f"the trigger step cannot be changed (by {factor:g}) during a sweep",
+            device=self.name,
+            remedy="change the speed of the motion; position triggers follow it",
+        )
+
+    # --- the end ---------------------------------------------------------------------------
+
+    async def disarm(self) -> int:
+        """End the capture; returns the rows since arming."""
+        if self._stream is None:
+            raise self._not_armed()
+        stream, self._runner = self._stream, None
+        stream.ending = True
+        await self._control.run(*self._box.take_down)
+        self._settings.note(self._box.down)
+        await self._until_complete()
+        await self._control.run("*PCAP.DISARM=")
+        await stream.wait_over(self._patience + 10 * self._block_period)
+        return stream.rows.accepted
+
+    async def _until_complete(self) -> None:
+        """Dropping the enable finishes the row under way; disarming at once could cut it."""
+        deadline = self._clock.now() + self._timeout
+        while (await self._control.values("*PCAP.COMPLETION"))[0] == "Busy":
+            if self._clock.now() > deadline:  # never enabled: disarming ends that, too
+                return
+            await self._clock.sleep(POLL)
+
+    def blocks(self) -> AsyncIterator[Block]:
+        """Blocks since :meth:`arm`, in order and without gaps."""
+        if self._stream is None:
+            raise self._not_armed()
+        return self._stream.blocks()
+
+    async def stop(self) -> None:
+        """Stop triggers and capture at once."""
+        if self._known is None:
+            return
+        if self._stream is not None:
+            self._stream.ending = True
+        self._runner = None
+        await self._control.run(*self._known.take_down, "*PCAP.DISARM=")
+        self._settings.note(self._known.down)
+
+    def restore_steps(self) -> tuple[RestoreStep, ...]:
+        """What :meth:`restore` would write now."""
+        return self._settings.steps()
+
+    async def restore(self, steps: tuple[RestoreStep, ...] | None = None) -> None:
+        """Put every changed setting back as found."""
+        found = self._settings.steps() if steps is None else steps
+        if found:
+            await self.connect()
+            await self.stop()
+            await self._settings.restore(found)
+
+
+def _choice(trigger: str, device: str) -> TriggerChoice:
+    try:
+        return TriggerChoice(trigger)
+    except ValueError as exc:
+        raise ConfigurationError(
+            f"unknown trigger {trigger!r}",
+            device=device,
+            remedy=f"choose one of {', '.join(TriggerChoice)}",
+        ) from exc

@@ -1,0 +1,139 @@
+"""What a path needs from the box, worked out without touching it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ...errors import ConfigurationError, LimitError
+from ...flight import Path, Segment, Sweep
+from .._axis_map import AxisMap
+from ._config import Names, TriggerChoice
+from ._lines import Method, Timing, choose, compare_line
+from ._triggers import Program, program_for
+
+__all__ = ["Planner", "distinct"]
+
+
+def distinct(path: Path) -> Iterator[Segment]:
+    """The segments worth looking at.
+
+    A path repeats the lines of its innermost dimension, forwards and backwards, so two turns
+    of it show them all.
+    """
+    enough = 2 * path.shape[-1] if path.shape else path.points
+    seen: set[tuple[object, ...]] = set()
+    for segment in path.segments():
+        if segment.first_point >= enough:
+            return
+        fast = segment.fast
+        ends = (segment.start[fast], segment.stop[fast]) if fast is not None else ()
+        key = (fast, ends, segment.points, segment.period, segment.trigger)
+        if segment.bounds is not None or key not in seen:
+            seen.add(key)
+            yield segment
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Turns segments into trigger programs.
+
+    Args:
+        device: the capture's name, for messages.
+        encoders: axis to its map.
+        trigger: which block compares positions.
+        exposure: gate in seconds, or None for the fraction `duty` of the period.
+        duty: see `exposure`.
+        names: the blocks in use.
+        clock_hz: frequency of the box's clock.
+        table_rows: rows a sequencer table holds.
+    """
+
+    device: str
+    encoders: Mapping[str, AxisMap]
+    trigger: TriggerChoice
+    exposure: float | None
+    duty: float
+    names: Names
+    clock_hz: int
+    table_rows: int
+
+    def axis_map(self, segment: Segment) -> AxisMap | None:
+        """Map of the segment's fast axis."""
+        return self.encoders.get(segment.fast or "")
+
+    def method(self, segment: Segment) -> Method:
+        """What triggers the segment; raises what :func:`choose` raises."""
+        return choose(segment, self.axis_map(segment), self.trigger)
+
+    def program(self, sweep: Sweep) -> Program:
+        """Set-up of the sweep's triggers."""
+        segment = sweep.segment
+        timing = Timing.of(segment, self.exposure, self.duty, self.clock_hz)
+        method = self.method(segment)
+        return program_for(self.names, method, sweep, self.axis_map(segment), timing, self.clock_hz)
+
+    def validate(self, path: Path) -> tuple[str, ...]:
+        """Check every distinct segment; remarks tell how steps are rounded.
+
+        Raises:
+            LimitError: an exposure or a number of counts does not fit.
+            ConfigurationError: an encoder, a counter or a kind of trigger is missing.
+        """
+        remarks: dict[str, None] = {}
+        for segment in distinct(path):
+            remarks |= dict.fromkeys(self._validate(segment))
+        return tuple(remarks)
+
+    def _validate(self, segment: Segment) -> Iterator[str]:
+        Timing.of(segment, self.exposure, self.duty, self.clock_hz)
+        method = self.method(segment)
+        axis_map = self.axis_map(segment)
+        if method is Method.TIME:
+            self._check_train(segment)
+        if axis_map is not None and segment.fast is not None:
+            axis_map.check_range(segment.start[segment.fast], segment.stop[segment.fast])
+            yield from self._rounding(segment, axis_map, method)
+
+    def _check_train(self, segment: Segment) -> None:
+        if self.names.counter is None:
+            raise ConfigurationError(
+                f"segment {segment.index} is triggered by time, but no COUNTER is left to count "
+                "its triggers",
+                device=self.device,
+                remedy="free one of the counters used by channels",
+            )
+        if not segment.static and segment.fast not in self.encoders:
+            raise ConfigurationError(
+                f"segment {segment.index} starts at a position of axis {segment.fast}, which has "
+                "no encoder wired to the compare block",
+                device=str(segment.fast),
+                remedy="add its encoder to the capture's configuration",
+            )
+
+    def _rounding(self, segment: Segment, axis_map: AxisMap, method: Method) -> Iterator[str]:
+        if method is Method.TIME:
+            return
+        if method is Method.SEQ:
+            self._check_table(segment)
+            yield (
+                f"{segment.fast}: every position is rounded to counts by itself (SEQ), at most "
+                f"{axis_map.resolution / 2:g} {axis_map.unit} off"
+            )
+            return
+        exact = abs(segment.step / axis_map.scale)
+        if abs(exact - round(exact)) > 1e-6:
+            drift = compare_line(segment, axis_map).drift
+            yield (
+                f"{segment.fast}: the step of {exact:.6f} counts is rounded to {round(exact)}, "
+                f"which adds up to {drift:.3f} counts at the end of a line"
+            )
+
+    def _check_table(self, segment: Segment) -> None:
+        if segment.points >= self.table_rows:
+            raise LimitError(
+                f"segment {segment.index} has {segment.points} points, a sequencer table holds "
+                f"{self.table_rows - 1}",
+                device=self.device,
+                remedy="use a step that is a whole number of counts, or shorter lines",
+            )

@@ -1,0 +1,242 @@
+"""The sweeps of one arm: sets triggers, knows what was triggered, holds and continues."""
+
+from __future__ import annotations
+
+from ...errors import CaptureError
+from ...flight import Clock, Sweep
+from ._box import Box
+from ._clients import foreign_clients, others_text
+from ._control import ControlLink
+from ._lines import Method
+from ._plan import Planner
+from ._settings import Settings, table_request
+from ._stream import RowStream
+from ._text import Request
+from ._triggers import Program
+
+__all__ = ["POLL", "SweepRunner"]
+
+#: Pause between polls of a state that changes within microseconds to milliseconds, s.
+POLL = 0.001
+#: How long the last triggers may come after the stage is at rest, s: lag and settling.
+LATE = 0.05
+
+
+class SweepRunner:
+    """Triggers of the sweeps between one arm and its disarm.
+
+    Args:
+        box: the connected box.
+        control: its control port.
+        settings: its settings.
+        stream: the rows of this arm.
+        planner: turns sweeps into trigger programs.
+        clock: time of the waits.
+        from_point: path index of the first point.
+        timeout: seconds for the box to come into an expected state.
+        delivery: seconds within which triggered rows arrive.
+    """
+
+    def __init__(
+        self,
+        box: Box,
+        control: ControlLink,
+        settings: Settings,
+        stream: RowStream,
+        planner: Planner,
+        clock: Clock,
+        *,
+        from_point: int,
+        timeout: float,
+        delivery: float,
+    ) -> None:
+        self._box = box
+        self._control = control
+        self._settings = settings
+        self._stream = stream
+        self._planner = planner
+        self._clock = clock
+        self._next_point = from_point
+        self._timeout = timeout
+        self._delivery = delivery
+        self._program: Program | None = None
+
+    @property
+    def _name(self) -> str:
+        return self._control.name
+
+    # --- begin -----------------------------------------------------------------------------
+
+    async def begin(self, sweep: Sweep) -> None:
+        """Make triggers ready; nothing to do for a box still armed for this point."""
+        if await self._continues(sweep):
+            return
+        program = self._planner.program(sweep)
+        if self._program is not None:
+            program.rows_before = self._program.rows_before + self._program.done
+        await self._set_up(program)
+        self._program = program
+        await self._await_ready(program, sweep)
+        if program.static:
+            await self._write({self._box.names.go: "1"})
+
+    async def _continues(self, sweep: Sweep) -> bool:
+        """Whether the triggers of this sweep are armed already, from before a hold."""
+        program = self._program
+        if program is None or program.halted:
+            return False
+        await self.reached()
+        if (
+            program.method is Method.TIME
+            or program.segment.index != sweep.segment.index
+            or program.next_point != sweep.from_point
+            or program.done == program.points
+        ):
+            return False
+        await self._await_ready(program, sweep)
+        return True
+
+    async def _set_up(self, program: Program) -> None:
+        """Triggers off, everything that differs written, triggers on: one round trip, or two."""
+        names = self._box.names
+        counter = [f"{names.counter_out}?"] if names.counter_out else []
+        requests: list[Request] = [f"{names.run}=0", f"{names.go}=0", *counter]
+        requests += self._settings.pending(program.fields)
+        if program.table:
+            requests.append(table_request(names.seq["TABLE"], program.table))
+            replies = await self._control.run(*requests)
+            await self._await_table()
+            await self._control.run(f"{names.run}=1")
+        else:
+            replies = await self._control.run(*requests, f"{names.run}=1")
+        self._settings.note({**program.fields, names.run: "1", names.go: "0"})
+        program.row = int(replies[2].value) if counter else program.rows_before
+        self._stream.rows.expect_gate(program.row, program.timing.gate)
+
+    async def _write(self, fields: dict[str, str]) -> None:
+        await self._control.run(*(f"{field}={value}" for field, value in fields.items()))
+        self._settings.note(fields)
+
+    async def _await_table(self) -> None:
+        """The sequencer needs its enable to rise after it has taken the table."""
+        state = self._box.names.seq["STATE"]
+        deadline = self._clock.now() + self._timeout
+        while (found := (await self._control.values(state))[0]) != "WAIT_ENABLE":
+            if self._clock.now() > deadline:
+                raise CaptureError(
+                    f"{state} is {found}, expected WAIT_ENABLE after its table was written",
+                    device=self._name,
+                    remedy="check the health of the sequencer on the box's web page",
+                )
+            await self._clock.sleep(POLL)
+
+    async def _await_ready(self, program: Program, sweep: Sweep) -> None:
+        ready = program.ready_fields(self._box.names)
+        deadline = self._clock.now() + self._timeout
+        while not program.ready(await self._poll(*ready)):
+            if self._clock.now() > deadline:
+                raise await self._not_ready(program, sweep)
+            await self._clock.sleep(POLL)
+
+    async def _not_ready(self, program: Program, sweep: Sweep) -> CaptureError:
+        """Why the box does not wait for the first trigger."""
+        fast = sweep.segment.fast or ""
+        axis_map = self._planner.encoders[fast]
+        counts = int((await self._control.values(f"{axis_map.encoder}.VAL"))[0])
+        first = sweep.segment.bound(sweep.from_point)[fast]
+        return CaptureError(
+            f"segment {sweep.segment.index}: the {program.method} block is in {program.state}, "
+            f"expected to wait for the first trigger at {fast} = {first:.6g} {axis_map.unit}; the "
+            f"encoder says {axis_map.user(counts):.6g}, the run-up begins at "
+            f"{sweep.origin[fast]:.6g}",
+            device=self._name,
+            remedy="check that the encoder follows the stage and agrees with it (align the axis "
+            "map), and that the acceleration leaves a run-up",
+        )
+
+    # --- progress --------------------------------------------------------------------------
+
+    async def _poll(self, *fields: str) -> list[str]:
+        """Values of fields, after making sure that the flight's conditions still hold.
+
+        Raises:
+            CaptureError: the capture ended, or somebody changed the settings.
+        """
+        self._stream.raise_error()
+        queries = [f"{f}?" for f in (*fields, "*PCAP.STATUS", "*CHANGES.CONFIG")]
+        *values, status, changes = await self._control.run(*queries)
+        if self._settings.foreign(changes.items):
+            clients = await foreign_clients(self._control, self._stream)
+            self._settings.check_changes(changes.items, others_text(clients))
+        if not status.value.startswith("Busy") and not self._stream.ending:
+            await self._stream.wait_over(self._timeout)  # its reason tells more than we know here
+        return [reply.value for reply in values]
+
+    async def reached(self) -> int:
+        """Next untriggered point, live; exact after a hold."""
+        program = self._program
+        if program is None:
+            return self._next_point
+        if not program.halted:
+            values = await self._poll(*program.progress_fields(self._box.names))
+            program.progress(values, self._name)
+        return program.next_point
+
+    async def hold(self) -> None:
+        """Stop a timed train; positions wait by themselves.
+
+        A gate that is open at this moment is cut. Its row is not counted, and its point is the
+        first one of the resumed train.
+        """
+        program = self._program
+        if program is None or program.method is not Method.TIME or program.halted:
+            return
+        names = self._box.names
+        replies = await self._control.run(
+            f"{names.run}=0", f"{names.go}=0", f"{names.counter_out}?"
+        )
+        self._settings.note({names.run: "0", names.go: "0"})
+        await self._stream.wait_seen(int(replies[-1].value), self._delivery)
+        program.done = self._stream.rows.accepted - program.rows_before
+        program.halted = True
+
+    async def end(self, sweep: Sweep) -> int:
+        """Wait for the last gate of the sweep; next point not triggered."""
+        program = self._program
+        if program is None:
+            raise CaptureError(
+                f"segment {sweep.segment.index} has not begun",
+                device=self._name,
+                remedy="this is a defect of the caller: begin comes before end",
+            )
+        done, deadline = -1, 0.0
+        while not program.halted:
+            open_gate = await self._advance(program)
+            if program.done > done:
+                done, deadline = program.done, self._clock.now() + self._patience(program)
+            if (done == program.points and not open_gate) or self._clock.now() > deadline:
+                break
+            await self._clock.sleep(POLL)
+        return program.next_point
+
+    def _patience(self, program: Program) -> float:
+        """Seconds within which the next trigger must come when the stage is at rest."""
+        ticks = program.timing.gate
+        if program.method is Method.TIME:
+            ticks += 2 * program.timing.period
+        return LATE + ticks / self._box.clock_hz
+
+    async def _advance(self, program: Program) -> bool:
+        """Bring the program's progress up to date; whether the gate is open."""
+        pulse = self._box.names.pulse
+        fields = program.progress_fields(self._box.names)
+        *values, out, dropped = await self._poll(*fields, pulse["OUT"], pulse["DROPPED"])
+        program.progress(values, self._name)
+        if dropped != "0":
+            raise CaptureError(
+                f"segment {program.segment.index}: {dropped} of {program.points} triggers came "
+                f"while the gate of {program.timing.gate / self._box.clock_hz:g} s was open",
+                device=self._name,
+                remedy="use a shorter exposure or a longer period, or look for speed ripple",
+            )
+        return out != "0"

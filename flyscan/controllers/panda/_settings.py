@@ -1,0 +1,127 @@
+"""Settings of the box: saved before they are changed, written only when they differ, watched
+for writes by others, put back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ...errors import CaptureError, ControllerError
+from ...flight import RestoreStep
+from ._control import ControlLink
+from ._text import Request, same_value
+
+__all__ = ["Settings", "table_request"]
+
+CAPTURE = "*CAPTURE"
+TABLE = "<B"
+
+
+def table_request(field: str, lines: Iterable[str]) -> Request:
+    """The write of a whole table from base64 lines; without any it is emptied."""
+    lines = tuple(line for line in lines if line)
+    return (f"{field}{TABLE}", *lines, "") if lines else (f"{field}<", "")
+
+
+class Settings:
+    """What flyscan set on one box, and what was there before."""
+
+    def __init__(self, control: ControlLink) -> None:
+        self._control = control
+        self._saved: dict[str, str] = {}
+        self._written: dict[str, str] = {}
+
+    # --- saving and restoring --------------------------------------------------------------
+
+    async def save(self, fields: Iterable[str], tables: Iterable[str]) -> None:
+        """Read what is about to be changed, unless it is saved already.
+
+        Tables are read in base64; a streaming table cannot be read back and counts as empty.
+        """
+        fields = [f for f in fields if f not in self._saved]
+        tables = [t for t in tables if f"{t}{TABLE}" not in self._saved]
+        found = await self._control.values(*fields)
+        contents = await self._control.run(*(f"{table}.B?" for table in tables))
+        if CAPTURE not in self._saved:
+            captured = (await self._control.run(f"{CAPTURE}?"))[0].items
+            self._saved[CAPTURE] = ""
+            for line in captured:
+                field, _, kinds = line.partition(" ")
+                self._saved[f"{field}.CAPTURE"] = kinds
+        self._saved.update(zip(fields, found, strict=True))
+        for table, reply in zip(tables, contents, strict=True):
+            self._saved[f"{table}{TABLE}"] = "\n".join(reply.items)
+
+    def steps(self) -> tuple[RestoreStep, ...]:
+        """What :meth:`restore` would write."""
+        return tuple(RestoreStep(key, value) for key, value in self._saved.items())
+
+    async def restore(self, steps: tuple[RestoreStep, ...]) -> None:
+        """Write saved values back, all of them, whatever becomes of single ones.
+
+        Raises:
+            ControllerError: some were refused; it names them.
+        """
+        replies = await self._control.run(*map(_restoring, steps), strict=False)
+        refused = [f"{r.sent} ({r.error})" for r in replies if r.error is not None]
+        self._saved.clear()
+        self._written.clear()
+        if refused:
+            raise ControllerError(
+                f"could not put back {', '.join(refused)}",
+                device=self._control.name,
+                remedy="load a saved design on the box, or set these fields by hand",
+            )
+
+    # --- writing ---------------------------------------------------------------------------
+
+    def pending(self, fields: Mapping[str, str]) -> list[Request]:
+        """Requests for those fields that do not have the value yet."""
+        return [f"{f}={v}" for f, v in fields.items() if self._written.get(f) != v]
+
+    def note(self, fields: Mapping[str, str]) -> None:
+        """Remember that fields have been written."""
+        self._written.update(fields)
+
+    async def apply(self, fields: Mapping[str, str]) -> None:
+        """Write fields that differ."""
+        await self._control.run(*self.pending(fields))
+        self.note(fields)
+
+    def forget(self) -> None:
+        """Write everything anew next time, since others may have written since."""
+        self._written.clear()
+
+    # --- watching --------------------------------------------------------------------------
+
+    def check_changes(self, items: Iterable[str], others: str) -> None:
+        """Look through the box's list of changes, our own among them.
+
+        Args:
+            items: lines of ``*CHANGES.CONFIG?``.
+            others: addresses of the box's other clients, for the message.
+
+        Raises:
+            CaptureError: a field this flight relies on has another value than written.
+        """
+        for field, value in self.foreign(items):
+            raise CaptureError(
+                f"{field} was changed to {value!r} during the flight, flyscan had set "
+                f"{self._written[field]!r}",
+                device=self._control.name,
+                remedy=f"keep other clients{others} from writing to the box, and fly again",
+            )
+
+    def foreign(self, items: Iterable[str]) -> list[tuple[str, str]]:
+        """Fields we rely on that changed to what we did not write."""
+        changed = (line.partition("=")[::2] for line in items)
+        return [
+            (field, value)
+            for field, value in changed
+            if field in self._written and not same_value(self._written[field], value)
+        ]
+
+
+def _restoring(step: RestoreStep) -> Request:
+    if step.key.endswith(TABLE):
+        return table_request(step.key.removesuffix(TABLE), step.value.split("\n"))
+    return f"{step.key}={step.value}"

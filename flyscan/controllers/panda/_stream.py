@@ -1,0 +1,232 @@
+"""The stream of rows of one arm: reads the data port, survives its loss, hands on blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from ...errors import CaptureError, ConnectionLostError, FlyscanError, WatchdogError
+from ...flight import Block, Clock, EndReason
+from ._data import DataLink
+from ._ends import PLANNED, end_error
+from ._pandablocks import Data, EndData, FrameData, PandaEnd, StartData
+from ._rows import RowAssembler
+
+__all__ = ["RowStream"]
+
+#: Blocks waiting for the reader of :meth:`RowStream.blocks` before intake stops.
+QUEUED = 64
+#: In raw format the box checks a frame only after sending it and says `Data overrun` right
+#: behind a spoilt one; so the newest frame waits this long (s) before it is believed.
+GRACE = 0.002
+RETRY = 0.05
+
+
+class RowStream:
+    """Rows of one arm.
+
+    Args:
+        name: the capture's name, for messages.
+        connect: makes a new, unopened data link.
+        rows: numbers and converts the rows.
+        clock: time of the reconnection attempts.
+        patience: seconds for which a lost data connection is tried again; the box keeps rows
+            for about 9 s.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], DataLink],
+        rows: RowAssembler,
+        clock: Clock,
+        patience: float,
+    ) -> None:
+        self._name = name
+        self._connect = connect
+        self._clock = clock
+        self._patience = patience
+        self._link = connect()
+        self._queue: asyncio.Queue[Block | None] = asyncio.Queue(QUEUED)
+        self._held: FrameData | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.rows = rows
+        self.ending = False
+        self.error: FlyscanError | None = None
+        self.reason: EndReason | None = None
+
+    @property
+    def local_address(self) -> str:
+        """Our own end of the data connection, as the box's list of clients shows it."""
+        return self._link.local_address
+
+    @property
+    def over(self) -> bool:
+        """True when no more rows come: ended, failed or closed."""
+        return self._task is None or self._task.done()
+
+    async def open(self) -> None:
+        """Connect before the box is armed, and start reading."""
+        await self._link.open()
+        self._task = asyncio.create_task(self._run(), name=f"{self._name}-rows")
+
+    async def close(self) -> None:
+        """Stop reading and disconnect. Idempotent."""
+        self._link.close()
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            # We have just cancelled it ourselves.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        if self._queue.empty():
+            self._queue.put_nowait(None)
+
+    def raise_error(self) -> None:
+        """Raise what the stream failed of, if it did."""
+        if self.error is not None:
+            raise self.error
+
+    async def wait_seen(self, rows: int, seconds: float) -> None:
+        """Wait until `rows` captured rows have come.
+
+        Raises:
+            WatchdogError: they did not come in time.
+        """
+        deadline = self._clock.now() + seconds
+        while self.rows.seen < rows:
+            self.raise_error()
+            if self._clock.now() > deadline:
+                raise WatchdogError(
+                    f"{self.rows.seen} of {rows} triggered rows arrived within {seconds:g} s",
+                    device=self._name,
+                    remedy="check that blocks are being read and the data connection is alive",
+                )
+            await self._clock.sleep(0.002)
+
+    async def wait_over(self, seconds: float) -> None:
+        """Wait for the end.
+
+        Raises:
+            WatchdogError: it did not come in time.
+        """
+        deadline = self._clock.now() + seconds
+        while not self.over:
+            if self._clock.now() > deadline:
+                raise WatchdogError(
+                    f"the end of the capture did not come within {seconds:g} s after "
+                    f"{self.rows.seen} rows",
+                    device=self._name,
+                    remedy="check that blocks are being read and the data connection is alive",
+                )
+            await self._clock.sleep(0.002)
+        self.raise_error()
+
+    async def blocks(self) -> AsyncIterator[Block]:
+        """Blocks in order; ends after the last one of a planned end.
+
+        Raises:
+            CaptureError, ConnectionLostError: see :meth:`flyscan.flight.Capture.blocks`.
+        """
+        while not (self.over and self._queue.empty()):
+            block = await self._queue.get()
+            if block is None:
+                break
+            yield block
+        self.raise_error()
+
+    # --- reading ---------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            while self.reason is None:
+                try:
+                    await self._read()
+                except ConnectionLostError as exc:
+                    await self._recover(exc)
+        except FlyscanError as exc:
+            self.error = exc
+            self.reason = self.reason or EndReason(False, self.rows.accepted, exc.problem)
+        except Exception as exc:
+            # Nobody awaits this task: without this, a defect would leave its readers waiting.
+            self.error = CaptureError(
+                f"unexpected {type(exc).__name__} while reading rows: {exc}",
+                device=self._name,
+                remedy="report this with the firmware version and the capture's configuration",
+            )
+            self.reason = EndReason(False, self.rows.accepted, self.error.problem)
+        finally:
+            self._link.close()
+        await self._queue.put(None)
+
+    async def _read(self) -> None:
+        """Take in events until the end, or until the connection is lost."""
+        while self.reason is None:
+            for event in await self._events():
+                await self._take(event)
+
+    async def _events(self) -> list[Data]:
+        if self._held is None:
+            return await self._link.receive()
+        try:
+            async with asyncio.timeout(GRACE):
+                return await self._link.receive()
+        except (TimeoutError, ConnectionLostError):
+            await self._believe()
+            return []
+
+    async def _take(self, event: Data) -> None:
+        if isinstance(event, FrameData):
+            await self._believe()
+            self._held = event
+        elif isinstance(event, StartData):
+            self.rows.start(event)
+        elif isinstance(event, EndData):
+            await self._end(event)
+
+    async def _believe(self) -> None:
+        """Hand on the newest frame, now that the box has not taken it back."""
+        frame, self._held = self._held, None
+        block = None if frame is None else self.rows.feed(frame.data)
+        if block is not None:
+            await self._queue.put(block)
+
+    async def _end(self, event: EndData) -> None:
+        if event.reason is PandaEnd.DATA_OVERRUN:
+            self._held = None
+        await self._believe()
+        planned = self.ending and event.reason in PLANNED
+        if planned:
+            self.rows.end(event.samples)
+        self.reason = EndReason(planned, self.rows.accepted, event.reason.value)
+        if not planned:
+            raise end_error(self._name, event.reason, self.rows.accepted)
+
+    # --- recovery --------------------------------------------------------------------------
+
+    async def _recover(self, lost: ConnectionLostError) -> None:
+        """Connect again; the box sends once more what it still has, motion is not touched.
+
+        Raises:
+            CaptureError: the box did not come back in time.
+        """
+        self._held = None
+        deadline = self._clock.now() + self._patience
+        while True:
+            link = self._connect()
+            try:
+                await link.open()
+            except (ConnectionLostError, WatchdogError) as exc:
+                link.close()
+                if self._clock.now() > deadline:
+                    raise CaptureError(
+                        f"the data connection was lost and not remade within "
+                        f"{self._patience:g} s ({lost.problem}; then {exc.problem}); rows from "
+                        f"{self.rows.seen} on are missing",
+                        device=self._name,
+                        remedy="check the network and that the server on the box still runs",
+                    ) from exc
+                await self._clock.sleep(RETRY)
+            else:
+                self._link = link
+                return

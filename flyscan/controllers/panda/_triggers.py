@@ -1,0 +1,203 @@
+"""How the blocks are set for one sweep, and how its progress is read from them.
+
+Gate and row are the same for every kind of trigger: PULSE makes the gate, PCAP captures on its
+falling edge. What triggers PULSE differs: PCOMP or SEQ for every point, PCOMP or a soft bit for
+the first point of a timed train.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ...errors import CaptureError
+from ...flight import Segment, Sweep
+from .._axis_map import AxisMap
+from ._config import Names
+from ._lines import Method, Timing, compare_line, pre_start, seq_line, seq_table
+from ._text import int32, seconds, uint32
+
+__all__ = ["Program", "program_for"]
+
+#: STEP of a PCOMP that makes one pulse only: its check for jumps must never strike.
+ONE_PULSE_STEP = 1 << 20
+#: Line of the SEQ table in which the first point waits; line 1 waits for the stage to be ahead.
+FIRST_LINE = 2
+
+
+@dataclass(slots=True)
+class Program:
+    """The triggers of one sweep, as set on the box.
+
+    Args:
+        method: what makes them.
+        segment: whose points they are.
+        first: path index of the first one.
+        timing: gate and period.
+        fields: what to set; written only where it differs.
+        table: lines of the sequencer table, if there is one.
+        static: True for a dwell, started by the soft bit.
+        rows_before: rows of earlier programs since arming.
+        row: number of the first captured row, cut ones counted.
+        done: triggers known to have been made.
+    """
+
+    method: Method
+    segment: Segment
+    first: int
+    timing: Timing
+    fields: Mapping[str, str]
+    table: tuple[str, ...] = ()
+    static: bool = False
+    rows_before: int = 0
+    row: int = 0
+    done: int = 0
+    halted: bool = False
+    state: str = field(default="", repr=False)
+
+    @property
+    def points(self) -> int:
+        """Triggers to make."""
+        return self.segment.end_point - self.first
+
+    @property
+    def next_point(self) -> int:
+        """Path index of the next point, as far as known."""
+        return self.first + self.done
+
+    def ready_fields(self, names: Names) -> tuple[str, ...]:
+        """Fields that show whether the block waits for the first trigger."""
+        if self.method is Method.SEQ:
+            return names.seq["STATE"], names.seq["TABLE_LINE"]
+        return (names.pcomp["STATE"], names.pcomp["PRODUCED"])
+
+    def ready(self, values: list[str]) -> bool:
+        """Whether the block waits for a trigger, given the values of :meth:`ready_fields`."""
+        self.state = values[0]
+        if self.static:
+            return True
+        if self.method is Method.SEQ:
+            return values[0] == "WAIT_TRIGGER" and int(values[1]) >= FIRST_LINE
+        # Held within the width of a pulse, the block waits for its falling edge first.
+        return values[0] == "WAIT_RISING" or (values[0] == "WAIT_FALLING" and int(values[1]) > 0)
+
+    def progress_fields(self, names: Names) -> tuple[str, ...]:
+        """Fields that tell how many triggers were made."""
+        if self.method is Method.SEQ:
+            return names.seq["TABLE_LINE"], names.seq["STATE"], names.seq["HEALTH"]
+        if self.method is Method.PCOMP:
+            return names.pcomp["PRODUCED"], names.pcomp["STATE"], names.pcomp["HEALTH"]
+        return names.counter_out or "", names.pcomp["STATE"], names.pcomp["HEALTH"]
+
+    def progress(self, values: list[str], device: str) -> int:
+        """Triggers made, given the values of :meth:`progress_fields`; kept in `done`.
+
+        Raises:
+            CaptureError: the block says that something went wrong.
+        """
+        count, state, health = int(values[0]), values[1], values[2]
+        if health != "OK":
+            raise self._unhealthy(health, device)
+        if self.method is Method.SEQ:
+            made = self._seq_progress(count, state)
+        elif self.method is Method.TIME:
+            made = count - self.row
+        else:
+            made = count
+        self.done = max(self.done, min(made, self.points))
+        return self.done
+
+    def _seq_progress(self, line: int, state: str) -> int:
+        if state in ("WAIT_ENABLE", "UNREADY"):  # enabled, so it has come to its end
+            return self.points
+        return line - FIRST_LINE + (state != "WAIT_TRIGGER")
+
+    def _unhealthy(self, health: str, device: str) -> CaptureError:
+        return CaptureError(
+            f"segment {self.segment.index}: the {self.method} block stopped with {health!r} after "
+            f"{self.done} of {self.points} triggers",
+            device=device,
+            remedy="check the encoder signal and cable; a jump of more than a step means lost "
+            "counts or a speed above the encoder's update rate",
+        )
+
+
+def program_for(
+    names: Names,
+    method: Method,
+    sweep: Sweep,
+    axis_map: AxisMap | None,
+    timing: Timing,
+    clock_hz: int,
+) -> Program:
+    """Set-up of a sweep's triggers.
+
+    Raises:
+        LimitError: a number does not fit its field.
+    """
+    gate = {
+        names.pulse["WIDTH"]: seconds(names.pulse["WIDTH"], timing.gate, clock_hz),
+        names.pulse["STEP"]: seconds(names.pulse["STEP"], timing.period, clock_hz),
+        names.pulse["PULSES"]: "1",
+    }
+    program = Program(method, sweep.segment, sweep.from_point, timing, gate, static=sweep.static)
+    if method is Method.TIME:
+        count = uint32(names.pulse["PULSES"], sweep.points)
+        source = names.go_out if sweep.static or axis_map is None else names.pcomp_out
+        gate |= {names.pulse["PULSES"]: count, names.pulse["TRIG"]: source}
+        if not sweep.static and axis_map is not None:
+            gate |= _train_start(names, sweep, axis_map)
+        else:
+            gate |= {names.pcomp["ENABLE"]: "ZERO"}
+    elif axis_map is not None and method is Method.PCOMP:
+        gate |= {names.pulse["TRIG"]: names.pcomp_out} | _compare(names, sweep, axis_map)
+    elif axis_map is not None:
+        gate |= {
+            names.pulse["TRIG"]: names.seq_out,
+            names.pcomp["ENABLE"]: "ZERO",
+            names.seq["ENABLE"]: names.run_out,
+            names.seq["POSA"]: f"{axis_map.encoder}.VAL",
+            names.seq["PRESCALE"]: "0",
+            names.seq["REPEATS"]: "1",
+        }
+        line = seq_line(sweep.segment, axis_map)
+        index = sweep.from_point - sweep.segment.first_point
+        before = pre_start(sweep, axis_map, int(line.positions[index]), line.direction)
+        program.table = seq_table(line, index, before)
+    return program
+
+
+def _compare(names: Names, sweep: Sweep, axis_map: AxisMap) -> dict[str, str]:
+    line = compare_line(sweep.segment, axis_map)
+    start = line.at(sweep.from_point - sweep.segment.first_point)
+    return _pcomp(names, sweep, axis_map, start, line.step, sweep.points)
+
+
+def _train_start(names: Names, sweep: Sweep, axis_map: AxisMap) -> dict[str, str]:
+    """One pulse where the first point begins."""
+    fast = sweep.segment.fast or ""
+    begin = sweep.segment.bound(sweep.from_point)[fast]
+    velocity = sweep.velocity[fast]
+    start = round(axis_map.counts(begin) + axis_map.compare_shift(velocity))
+    forward = velocity / axis_map.scale > 0
+    return _pcomp(names, sweep, axis_map, start, ONE_PULSE_STEP if forward else -ONE_PULSE_STEP, 1)
+
+
+def _pcomp(
+    names: Names, sweep: Sweep, axis_map: AxisMap, start: int, step: int, pulses: int
+) -> dict[str, str]:
+    direction = 1 if step > 0 else -1
+    field_of = names.pcomp
+    return {
+        field_of["ENABLE"]: names.run_out,
+        field_of["INP"]: f"{axis_map.encoder}.VAL",
+        field_of["RELATIVE"]: "Absolute",
+        field_of["WIDTH"]: "1",
+        field_of["DIR"]: "Positive" if direction > 0 else "Negative",
+        field_of["START"]: int32(field_of["START"], start),
+        field_of["STEP"]: int32(field_of["STEP"], abs(step)),
+        field_of["PULSES"]: uint32(field_of["PULSES"], pulses),
+        field_of["PRE_START"]: int32(
+            field_of["PRE_START"], pre_start(sweep, axis_map, start, direction)
+        ),
+    }
