@@ -189,7 +189,7 @@ def _check_ledger(
     if unaccounted:
         yield Problem(
             Kind.INCOMPLETE,
-            f"flight {tally.number}: {len(unaccounted)} segments have frames but no ledger row, "
+            f"flight {tally.number}: segments with frames but no ledger row: {len(unaccounted)}, "
             f"from segment {unaccounted[0]} on",
         )
 

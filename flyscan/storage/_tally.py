@@ -83,10 +83,9 @@ class FlightTally:
     def _where(self, points: Counts) -> str:
         """How many points, in which segments."""
         first = int(points[0])
-        noun = "point" if len(points) == 1 else "points"
         segment = self.path.segment_of(first)
         return (
-            f"{len(points)} of {self.path.points} {noun}, "
+            f"{len(points)} of {self.path.points} points, "
             f"from point {first} in segment {segment} on,"
         )
 
