@@ -1,0 +1,5 @@
+"""The ``flyscan`` command."""
+
+from ._main import main
+
+__all__ = ["main"]

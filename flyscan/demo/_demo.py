@@ -1,0 +1,152 @@
+"""``flyscan demo``: a snake map on the simulated nanoprobe, paused and resumed on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path as FilePath
+from typing import Any
+
+from bluesky.run_engine import RunEngine
+from bluesky.utils import ProgressBarManager, RunEngineInterrupted
+from ophyd_async.core import StaticPathProvider, UUIDFilenameProvider, init_devices
+
+from ..devices import Flyer
+from ..errors import StorageError
+from ..flight.host import ProcessHost
+from ..plans import fly_grid
+from ..storage import check_file, read_ledger
+from ._nanoprobe import SimulatedNanoprobe
+from ._picture import draw_map
+
+__all__ = ["DemoResult", "run_demo"]
+
+LINES, POINTS, PERIOD = 101, 101, 0.001
+CENTRE, HALF = 50.0, 15.0
+PAUSE_AFTER = 5.0
+PAUSE_LASTS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What a demo saw.
+
+    Args:
+        rows: frames in the file.
+        lost: planned points without a kept frame.
+        duplicated: frames beyond one per point.
+        segments: lines flown.
+        pauses: pauses taken and resumed.
+        duration_s: seconds from the first run-up to the last frame, the pause left out.
+        dead_time_ratio: share of that in which no frame was due: turnarounds, reconfiguration.
+        data_file: path of the HDF5 file.
+        picture: path of the PNG.
+    """
+
+    rows: int
+    lost: int
+    duplicated: int
+    segments: int
+    pauses: int
+    duration_s: float
+    dead_time_ratio: float
+    data_file: str
+    picture: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self)
+
+    def table(self) -> str:
+        """A short table for people."""
+        rows = [(name.replace("_", " "), value) for name, value in self.to_dict().items()]
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(
+            f"  {name:<{width}}  {value:.3g}"
+            if isinstance(value, float)
+            else f"  {name:<{width}}  {value}"
+            for name, value in rows
+        )
+
+
+def run_demo(out: FilePath | None = None, *, progress: bool = True) -> DemoResult:
+    """Fly the map.
+
+    Args:
+        out: existing directory for file and picture; a new temporary one by default.
+        progress: show a progress bar.
+
+    Raises:
+        FlyscanError: what went wrong, with the remedy.
+    """
+    directory = FilePath(tempfile.mkdtemp(prefix="flyscan-demo-")) if out is None else out
+    if not directory.is_dir():
+        raise StorageError(
+            "is not a directory", device=str(directory), remedy="create it, or choose another"
+        )
+    with SimulatedNanoprobe() as probe:
+        RE = RunEngine()  # noqa: N806 - everybody calls it RE
+        host = ProcessHost(probe.host_config)
+        try:
+            with init_devices():
+                nano = Flyer(
+                    host, "nano", StaticPathProvider(UUIDFilenameProvider(), directory.resolve())
+                )
+            if progress:
+                RE.waiting_hook = ProgressBarManager()
+            return _fly(RE, nano)
+        finally:
+            asyncio.run_coroutine_threadsafe(host.close(), RE.loop).result()
+
+
+def _fly(RE: RunEngine, nano: Flyer) -> DemoResult:  # noqa: N803 - everybody calls it RE
+    files: list[str] = []
+    RE.subscribe(lambda _, __: files.append(nano.file or ""), "descriptor")
+    low, high = CENTRE - HALF, CENTRE + HALF
+    grid = fly_grid(nano, "y", low, high, LINES, "x", low, high, POINTS, period=PERIOD)
+    pauses = _run_with_pause(RE, grid)
+    return _summarise(FilePath(files[0]), pauses)
+
+
+def _run_with_pause(RE: RunEngine, plan: Any) -> int:  # noqa: N803
+    """Run a plan, pause it once from outside as a user would, and resume it."""
+    pause = threading.Timer(PAUSE_AFTER, RE.request_pause)
+    pause.start()
+    paused = 0
+    run: Callable[[], Any] = lambda: RE(plan)  # noqa: E731
+    while True:
+        try:
+            run()
+        except RunEngineInterrupted:
+            paused += 1
+            time.sleep(PAUSE_LASTS)
+            run = RE.resume
+        else:
+            pause.cancel()
+            return paused
+
+
+def _summarise(file: FilePath, pauses: int) -> DemoResult:
+    report = check_file(file)
+    (flight,) = report.flights
+    ledger = read_ledger(file)
+    phases = {
+        phase: sum(row.phases.get(phase, 0.0) for row in ledger)
+        for phase in ("line", "turnaround", "reconfiguration")
+    }
+    duration = sum(phases.values())
+    return DemoResult(
+        rows=report.frames,
+        lost=flight.points - flight.kept,
+        duplicated=flight.frames - flight.kept,
+        segments=flight.segments,
+        pauses=pauses,
+        duration_s=round(duration, 3),
+        dead_time_ratio=round(1 - flight.points * PERIOD / duration, 4),
+        data_file=str(file),
+        picture=str(draw_map(file, file.with_suffix(".png"), (LINES, POINTS))),
+    )

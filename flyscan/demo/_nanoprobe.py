@@ -1,0 +1,133 @@
+"""The simulated nanoprobe as a process, and the host configuration that flies it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+from ..controllers.epics import use_channel_access
+from ..errors import ConnectionLostError
+
+__all__ = ["SimulatedNanoprobe", "host_config"]
+
+START_TIMEOUT = 30.0
+STOP_TIMEOUT = 5.0
+
+
+def host_config(ready: dict[str, Any]) -> dict[str, Any]:
+    """The flight host's configuration for a simulated nanoprobe.
+
+    The flyer is called ``nano``; a real beamline's configuration has the same form, with the
+    addresses, encoders and axes of its own boxes.
+
+    Args:
+        ready: the line ``flyscan-sim nanoprobe`` prints when it is ready.
+    """
+    gcs, panda, ca = ready["gcs"], ready["panda"], ready["ca"]
+    counters = {
+        element: {"field": f"COUNTER{n}.OUT", "trig": f"TTLIN{n}.VAL", "unit": "counts"}
+        for n, element in enumerate(("I0", "Fe", "Cu", "Zn"), start=1)
+    }
+    return {
+        "controllers": {
+            "stage": {
+                "class": "flyscan.controllers.gcs:GcsMotion",
+                "params": {
+                    "host": gcs["host"],
+                    "port": gcs["port"],
+                    "axes": {
+                        "x": {"id": "1", "unit": "um", "settle": 0.01},
+                        "y": {"id": "2", "unit": "um", "settle": 0.01},
+                    },
+                },
+            },
+            "panda": {
+                "class": "flyscan.controllers.panda:PandaCapture",
+                "params": {
+                    "host": panda["host"],
+                    "control_port": panda["control_port"],
+                    "data_port": panda["data_port"],
+                    "encoders": {
+                        "x": {"encoder": "INENC1", "resolution": 0.001, "unit": "um"},
+                        "y": {"encoder": "INENC2", "resolution": 0.001, "unit": "um"},
+                    },
+                    "channels": counters,
+                },
+            },
+            "ring": {
+                "class": "flyscan.controllers.epics:EpicsMonitor",
+                "params": {"pv": ca["ring"], "unit": "mA"},
+            },
+        },
+        "flyers": {"nano": {"motion": "stage", "capture": "panda", "monitors": ["ring"]}},
+    }
+
+
+class SimulatedNanoprobe:
+    """Runs ``flyscan-sim nanoprobe`` for the length of a ``with`` block.
+
+    Entering it points this process' Channel Access at the simulated IOC, so make it before
+    anything uses EPICS.
+
+    Args:
+        options: more command line options of ``flyscan-sim nanoprobe``.
+
+    Attributes:
+        ready: the end points it printed.
+        host_config: configuration for a flight host.
+    """
+
+    def __init__(self, *options: str) -> None:
+        self._options: Sequence[str] = options
+        self._process: subprocess.Popen[str] | None = None
+        self.ready: dict[str, Any] = {}
+
+    @property
+    def host_config(self) -> dict[str, Any]:
+        return host_config(self.ready)
+
+    def __enter__(self) -> SimulatedNanoprobe:
+        command = [sys.executable, "-m", "flyscan_sim", "nanoprobe", "--exit-with-parent"]
+        self._process = subprocess.Popen(
+            [*command, *self._options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        line = "" if self._process.stdout is None else self._process.stdout.readline()
+        if not line:
+            code = self._process.wait(START_TIMEOUT)
+            raise ConnectionLostError(
+                f"ended with exit code {code} before it was ready",
+                device="flyscan-sim",
+                remedy="run `flyscan-sim nanoprobe` by hand to see why",
+            )
+        self.ready = json.loads(line)
+        ca = self.ready["ca"]
+        use_channel_access(f"{ca['host']}:{ca['port']}")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_TIMEOUT)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
