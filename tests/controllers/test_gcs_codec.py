@@ -133,12 +133,15 @@ def test_an_incomplete_answer_is_pending_until_cleared():
     assert reader.feed(b"0\n") == [("0",)]
 
 
-def test_an_endless_answer_is_refused():
+def test_an_endless_answer_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("flyscan.controllers.gcs._codec._LONGEST", 1000)
     reader = AnswerReader()
-    for _ in range(64):
-        reader.feed(b"x" * 2**20)
-    with pytest.raises(ControllerError, match="64 MiB"):
-        reader.feed(b"x")
+    for _ in range(500):
+        assert reader.feed(b"x=1\n") == [("x=1",)]
+    reader.feed(b"x" * 990)
+    with pytest.raises(ControllerError, match="an answer of more than 1000 bytes"):
+        reader.feed(b"x" * 11)
+    assert reader.feed(b"1\n") == [("1",)]
 
 
 @pytest.mark.parametrize(

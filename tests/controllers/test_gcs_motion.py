@@ -285,6 +285,27 @@ async def test_hold_comes_to_rest_on_the_path_without_turning_back(model: str, f
         assert await fly(rig, await line(rig, point)) is JoinOutcome.DONE
 
 
+async def test_hold_is_a_halt_where_the_box_has_one(monkeypatch: pytest.MonkeyPatch):
+    async with running("C-863") as rig:
+        sweep = await line(rig)
+        await rig.motion.prepare(sweep)
+        await rig.motion.start(sweep)
+        sent: list[str] = []
+        handle = rig.server.controller.handle
+
+        def spy(request):
+            sent.append(request.mnemonic)
+            return handle(request)
+
+        monkeypatch.setattr(rig.server.controller, "handle", spy)
+        await rig.clock.sleep(0.05)
+        await rig.motion.hold()
+        assert sent.count("HLT") == 1
+        assert not {"MOV", "STP", "#24"} & set(sent)
+        assert await rig.other_client("ERR?") == "0\n"  # error 10 is expected and cleared
+        assert await rig.motion.join() is JoinOutcome.HELD
+
+
 async def test_hold_keeps_a_diagonal_straight():
     async with running("E-727") as rig:
         path = rig.path(Line("x", 40, 60, 40).zip(Line("y", 30, 35, 40)), 0.003)

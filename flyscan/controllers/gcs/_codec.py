@@ -97,11 +97,15 @@ class AnswerReader:
             ControllerError: an answer grows beyond 64 MiB: not a GCS controller.
         """
         self._size += len(data)
+        if self._size > _LONGEST:
+            self.clear()
+            raise ControllerError(f"an answer of more than {_LONGEST} bytes is not GCS")
         head, *lines = data.split(b"\n")
         self._rest += head
-        complete = [bytes(self._rest), *lines][:-1]
-        if lines:
-            self._rest = bytearray(lines[-1])
+        if not lines:
+            return []
+        complete = [bytes(self._rest), *lines[:-1]]
+        self._rest = bytearray(lines[-1])
         answers: list[Answer] = []
         for raw in complete:
             line = raw.decode("cp1252", errors="replace").removesuffix("\r")
@@ -110,9 +114,6 @@ class AnswerReader:
                 answers.append(tuple(self._lines))
                 self._lines.clear()
                 self._size = len(self._rest)
-        if self._size > _LONGEST:
-            self.clear()
-            raise ControllerError("an answer of more than 64 MiB is not GCS")
         return answers
 
 

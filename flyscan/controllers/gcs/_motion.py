@@ -21,6 +21,7 @@ from ...flight import (
     MotionCapabilities,
     Path,
     RestoreStep,
+    Segment,
     Sweep,
 )
 from ._axis import GcsAxis
@@ -145,8 +146,7 @@ class GcsMotion(Motion):
             if axis in own:
                 for end in ends:
                     self._controller.check_travel(axis, end)
-        if path.segment(0).bounds is not None and not self._generator.available:
-            raise self._no_curves()
+        self._check_curves(path.segment(0))
 
     async def _check_state(self, own: list[str]) -> None:
         controller = self._controller
@@ -172,21 +172,23 @@ class GcsMotion(Motion):
     def _not_ready(self, axis: str, problem: str, remedy: str) -> NotReadyError:
         return NotReadyError(problem, device=f"{self.name} {axis}", remedy=remedy)
 
-    def _no_curves(self) -> ConfigurationError:
-        return ConfigurationError(
-            "the path has curves, which this controller cannot fly in one sweep",
-            device=self.name,
-            remedy="cut it into straight pieces (Path.without_curves())",
-        )
+    def _check_curves(self, segment: Segment) -> bool:
+        """Whether the segment is a curve for this controller; raises if it cannot fly that."""
+        curved = segment.bounds is not None and not set(segment.moving).isdisjoint(self.axes)
+        if curved and not self._generator.available:
+            raise ConfigurationError(
+                "the path has curves, which this controller cannot fly in one sweep",
+                device=self.name,
+                remedy="cut it into straight pieces (Path.without_curves())",
+            )
+        return curved
 
     async def prepare(self, sweep: Sweep) -> None:
         own = {axis: sweep.origin[axis] for axis in self.axes if axis in sweep.origin}
         self._flown = None
         if not own:
             return
-        curved = sweep.segment.bounds is not None and not set(own).isdisjoint(sweep.segment.moving)
-        if curved and not self._generator.available:
-            raise self._no_curves()
+        curved = self._check_curves(sweep.segment)
         await self._save(curved)
         limits = self._controller.limits
         await self._accelerate({axis: limits[axis].acceleration for axis in own})
