@@ -77,8 +77,8 @@ def test_every_flushed_row_survives_kill_9(tmp_path, seed):
         if seed % 2:
             process.stdout.read(chance.randint(1, 400))
         process.kill()
-        rest, _ = process.communicate()
-        lines = [line for line in rest.splitlines(keepends=True) if line.startswith("flushed ")]
+        rest = process.stdout.read().splitlines(keepends=True)
+        lines = [line for line in rest if line.startswith("flushed ")]
         flushed = max([flushed, *(int(line.split()[1]) for line in lines if line.endswith("\n"))])
     name = str(tmp_path / "run.h5")
     with pytest.raises(OSError, match="already open for write"):
@@ -116,8 +116,8 @@ def test_a_file_being_written_is_not_repaired(tmp_path):
 @pytest.mark.parametrize("limit", [1_000_000, 5_000_003])
 def test_full_disk_fails_clearly_and_keeps_what_was_flushed(tmp_path, limit):
     with writer(tmp_path, "--limit", str(limit)) as process:
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == 0
+        output = process.stdout.read()
+        assert process.wait() == 0
     lines = output.splitlines()
     failed = next(line for line in lines if line.startswith("failed "))
     frames = int(failed.split()[1])
