@@ -89,7 +89,7 @@ def run_demo(out: FilePath | None = None, *, progress: bool = True) -> DemoResul
             "is not a directory", device=str(directory), remedy="create it, or choose another"
         )
     with SimulatedNanoprobe() as probe:
-        RE = RunEngine()  # noqa: N806 - everybody calls it RE
+        RE: Any = RunEngine()  # noqa: N806 - everybody calls it RE
         host = ProcessHost(probe.host_config)
         try:
             with init_devices():
@@ -103,16 +103,20 @@ def run_demo(out: FilePath | None = None, *, progress: bool = True) -> DemoResul
             asyncio.run_coroutine_threadsafe(host.close(), RE.loop).result()
 
 
-def _fly(RE: RunEngine, nano: Flyer) -> DemoResult:  # noqa: N803 - everybody calls it RE
+def _fly(RE: Any, nano: Flyer) -> DemoResult:  # noqa: N803 - everybody calls it RE
     files: list[str] = []
-    RE.subscribe(lambda _, __: files.append(nano.file or ""), "descriptor")
+
+    def note_file(_name: str, _document: Any) -> None:
+        files.append(nano.file or "")
+
+    RE.subscribe(note_file, "descriptor")
     low, high = CENTRE - HALF, CENTRE + HALF
     grid = fly_grid(nano, "y", low, high, LINES, "x", low, high, POINTS, period=PERIOD)
     pauses = _run_with_pause(RE, grid)
     return _summarise(FilePath(files[0]), pauses)
 
 
-def _run_with_pause(RE: RunEngine, plan: Any) -> int:  # noqa: N803
+def _run_with_pause(RE: Any, plan: Any) -> int:  # noqa: N803
     """Run a plan, pause it once from outside as a user would, and resume it."""
     pause = threading.Timer(PAUSE_AFTER, RE.request_pause)
     pause.start()
@@ -133,7 +137,8 @@ def _run_with_pause(RE: RunEngine, plan: Any) -> int:  # noqa: N803
 def _summarise(file: FilePath, pauses: int) -> DemoResult:
     report = check_file(file)
     (flight,) = report.flights
-    ledger = read_ledger(file)
+    with h5py.File(file, "r") as h5:
+        ledger = read_ledger(h5)
     phases = {
         phase: sum(row.phases.get(phase, 0.0) for row in ledger)
         for phase in ("line", "turnaround", "reconfiguration")

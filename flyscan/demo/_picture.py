@@ -1,13 +1,18 @@
 """The picture of a map, from its file."""
 
+# matplotlib is only partly annotated:
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 from pathlib import Path as FilePath
 
-import h5py
 import numpy as np
+import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from ..storage import kept_frames
 
 __all__ = ["draw_map"]
 
@@ -25,13 +30,8 @@ def draw_map(file: FilePath, picture: FilePath, shape: tuple[int, int]) -> FileP
     Returns:
         `picture`.
     """
-    with h5py.File(file, "r") as h5:
-        data = h5["entry/data"]
-        keep = data["keep"][:].astype(bool)
-        point = data["point"][:][keep]
-        columns = {name: data[name][:][keep] for name in (*ELEMENTS, "I0", "x", "y")}
-    order = np.argsort(point)
-    images = {name: _unsnake(column[order], shape) for name, column in columns.items()}
+    columns = kept_frames(file, (*ELEMENTS, "I0", "x", "y"))
+    images = {name: _unsnake(column, shape) for name, column in columns.items()}
     extent = (
         float(images["x"].min()),
         float(images["x"].max()),
@@ -50,7 +50,7 @@ def draw_map(file: FilePath, picture: FilePath, shape: tuple[int, int]) -> FileP
     return picture
 
 
-def _unsnake(column: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    image = column.reshape(shape).astype(float)
+def _unsnake(column: npt.NDArray[np.generic], shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    image = column.reshape(shape).astype(np.float64)
     image[1::2] = image[1::2, ::-1]
     return image

@@ -3,6 +3,7 @@
 from ._check import CheckReport, FlightReport, check_file
 from ._describe import MIMETYPE, StreamResource, file_uri, stream_resources
 from ._documents import DocumentsReport
+from ._kept import kept_frames
 from ._problem import Kind, Problem
 from ._read import read_ledger, read_paths
 from ._repair import RepairReport, repair_file
@@ -20,6 +21,7 @@ __all__ = [
     "StreamResource",
     "check_file",
     "file_uri",
+    "kept_frames",
     "read_ledger",
     "read_paths",
     "repair_file",
