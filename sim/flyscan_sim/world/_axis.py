@@ -189,9 +189,7 @@ class StageAxis:
     def position(self, t: npt.ArrayLike) -> FloatArray:
         """True position, units: the set-point after backlash, lag, vibration, drift, faults."""
         when = np.asarray(t, float)
-        position = self._undisturbed(when)
-        for fault in self._faults.of("following_error", self.name):
-            position = position + fault.number("offset") * ((when > fault.at) & (when <= fault.end))
+        position = self._driven(when)
         for fault in self._faults.of("stall", self.name):
             position = self._stalled(position, when, fault)
         return position[()]
@@ -246,12 +244,16 @@ class StageAxis:
         last = driven[-1].at(driven[-1].duration)[0] if driven else self._drive.state(at)[0]
         _write(self._drive, at, driven, min(max(last, end - half), end + half))
 
-    def _undisturbed(self, when: FloatArray) -> FloatArray:
-        return self._drive.value(when) + self._vibration.displacement(when)
+    def _driven(self, when: FloatArray) -> FloatArray:
+        """True position of a stage that does not stall."""
+        position = self._drive.value(when) + self._vibration.displacement(when)
+        for fault in self._faults.of("following_error", self.name):
+            position = position + fault.number("offset") * ((when > fault.at) & (when <= fault.end))
+        return position
 
     def _stalled(self, position: FloatArray, when: FloatArray, fault: Fault) -> FloatArray:
         """Freeze at the position the stall found, then return to `position` smoothly."""
-        frozen = self._undisturbed(np.asarray(fault.at))
+        frozen = self._driven(np.asarray(fault.at))
         share = np.clip((when - fault.end) / _RECOVERY_S, 0.0, 1.0)
         share = np.where(when <= fault.at, 1.0, share * share * (3 - 2 * share))
         return frozen + (position - frozen) * share
