@@ -45,6 +45,7 @@ class MotorAxis:
         self.moving = False
         self.lost_at: float | None = clock.now()
         self.status = 0
+        self.ramp = 0.0
         self.readback = math.nan
         self.readback_ns = 0
         self._starts = 0
@@ -164,6 +165,7 @@ class MotorAxis:
         Raises:
             LimitError: the record took another value.
         """
+        self.ramp = speed.accl
         for field, wanted in (("VELO", speed.velo), ("ACCL", speed.accl)):
             await self._channels.write(self.pv(field), wanted)
             (taken,) = await self._channels.read([self.pv(field)])
@@ -174,6 +176,11 @@ class MotorAxis:
                     remedy=f"stay within {self.settings.pv}.VBAS and VMAX: use another period "
                     "per point or step",
                 )
+
+    async def leave_speed(self, speed: Speed) -> None:
+        """Put VELO and ACCL back without waiting: a moving record confirms at its next rest."""
+        await self._channels.post(self.pv("VELO"), speed.velo)
+        await self._channels.post(self.pv("ACCL"), speed.accl)
 
     async def go(self, target: float) -> None:
         """Write VAL; return when the record has accepted the move.

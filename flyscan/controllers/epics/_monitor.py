@@ -66,7 +66,8 @@ class EpicsMonitor(Monitor):
         self._offset_ns = None if offset is None else round(offset * 1e9)
         self._estimate = ClockOffset()
         self._connected = False
-        self._away = True
+        self._heard = False
+        self._lost = False
 
     @property
     def channel(self) -> Channel:
@@ -91,7 +92,7 @@ class EpicsMonitor(Monitor):
             )
             self._channels.watch(self._pv, self._receive)
             late = overdue(self.name, f"the first value of {self._pv}", self._timeout, "")
-            first = self._changed.wait_for(lambda: not self._away)
+            first = self._changed.wait_for(lambda: self._heard)
             await within(self._clock, self._timeout, first, late)
         except BaseException:
             await self._channels.close()
@@ -112,14 +113,16 @@ class EpicsMonitor(Monitor):
     def _receive(self, update: Update) -> None:
         now_ns = self._clock.epoch_ns + round(self._clock.now() * 1e9)
         if not update.connected:
-            self._away = True
+            self._lost = True
             self._samples.add(now_ns + self._offset(), math.nan)
             return
-        # The first event after an absence has a stamp of any age. The series keeps its order,
-        # so that value counts from the absence's end and not from its own old stamp.
-        self._estimate.observe(update.time_ns, now_ns, aged=self._away)
-        self._away = False
-        self._samples.add(update.time_ns, update.value if update.valid else math.nan)
+        # The first event of a subscription has a stamp of any age. After an absence its value
+        # counts from its arrival: what happened in between is not known.
+        first = self._lost or not self._heard
+        self._estimate.observe(update.time_ns, now_ns, aged=first)
+        stamp = max(update.time_ns, now_ns + self._offset()) if self._lost else update.time_ns
+        self._lost, self._heard = False, True
+        self._samples.add(stamp, update.value if update.valid else math.nan)
         self._changed.notify()
 
     def _offset(self) -> int:

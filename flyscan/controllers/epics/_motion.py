@@ -24,7 +24,7 @@ from ...flight._changed import Changed
 from ._axis import MotorAxis
 from ._channels import ChannelAccess
 from ._motor_record import AxisSettings, MotorRecord, Speed, move_problem, ready_problem
-from ._moves import Move, Moves
+from ._moves import Move, MoveGroup, come_to_rest
 from ._path_check import check_path
 
 __all__ = ["EpicsMotion"]
@@ -64,6 +64,7 @@ class EpicsMotion(Motion):
             )
         self.name = name
         self._clock = clock or RealClock()
+        self._timeout = timeout
         self._changed = Changed()
         self._channels = ChannelAccess(name, timeout)
         self._axes = {
@@ -77,7 +78,7 @@ class EpicsMotion(Motion):
             )
             for axis, given in axes.items()
         }
-        self._moves = Moves(self._axes, self._clock, self._changed, timeout)
+        self._sweep = self._group({})
         self._connected = False
         self._held = False
         self._found: dict[str, Speed] = {}
@@ -152,18 +153,17 @@ class EpicsMotion(Motion):
             await self._fly({axis: move})
         finally:
             if speed != record.speed:
-                await shielded(motor.set_speed(record.speed))
+                await shielded(motor.leave_speed(record.speed))
 
     async def _fly(self, moves: Mapping[str, Move]) -> None:
         """Carry out moves; whatever goes wrong, they are stopped."""
-        try:
-            await self._moves.begin(moves)
-            missed = await self._moves.rest()
-        except BaseException:
-            await shielded(self._moves.brake())
-            raise
-        if missed:
-            raise self._moves.astray(missed)
+        group = self._group(moves)
+        await group.begin()
+        if missed := await group.rest():
+            raise group.astray(missed)
+
+    def _group(self, moves: Mapping[str, Move]) -> MoveGroup:
+        return MoveGroup(self._axes, moves, self._clock, self._changed, self._timeout)
 
     async def prepare(self, sweep: Sweep) -> None:
         targets = {axis: sweep.origin[axis] for axis in self._axes if axis in sweep.origin}
@@ -185,25 +185,19 @@ class EpicsMotion(Motion):
             axis: _cruise(record, sweep, axis, record.tolerance(self._axes[axis].settings))
             for axis, record in records.items()
         }
-        try:
-            await self._moves.begin(moves)
-        except BaseException:
-            await shielded(self._moves.brake())
-            raise
+        self._sweep = self._group(moves)
+        await self._sweep.begin()
 
     async def join(self) -> JoinOutcome:
-        try:
-            missed = await self._moves.rest()
-        except BaseException:
-            await shielded(self._moves.brake())
-            raise
+        missed = await self._sweep.rest()
         if missed and not self._held:
-            raise self._moves.astray(missed)
+            raise self._sweep.astray(missed)
         return JoinOutcome.HELD if missed else JoinOutcome.DONE
 
     async def hold(self) -> None:
         self._held = True
-        await self._moves.halt([name for name, axis in self._axes.items() if axis.moving])
+        moving = [motor for motor in self._axes.values() if motor.moving]
+        await come_to_rest(moving, self._timeout)
 
     async def retune(self, factor: float) -> None:
         raise ConfigurationError(
@@ -215,7 +209,7 @@ class EpicsMotion(Motion):
 
     async def stop(self) -> None:
         if self._connected:
-            await self._moves.halt(self.axes)
+            await come_to_rest(list(self._axes.values()), self._timeout)
 
     # --- settings --------------------------------------------------------------------------
 

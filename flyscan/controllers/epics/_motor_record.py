@@ -199,12 +199,13 @@ class MotorRecord:
         )
 
     def ramped(self, velocity: float, seconds: float) -> Speed:
-        """VELO and ACCL that reach `velocity` within the distance ``velocity * seconds / 2``.
+        """VELO and ACCL for an acceleration of ``velocity / seconds``.
 
-        The record jumps to VBAS at once and covers ``(VBAS + VELO) / 2 * ACCL`` while it
-        accelerates, so ACCL shrinks by ``VELO / (VELO + VBAS)``.
+        Some drivers jump to VBAS, others accelerate from rest. With this ACCL the speed is
+        reached within the distance ``velocity * seconds / 2`` by either.
         """
-        return Speed(velocity, seconds * velocity / (velocity + self.vbas))
+        share = (velocity - self.vbas) / velocity if velocity > self.vbas else 1.0
+        return Speed(velocity, seconds * share)
 
     def stands_at(self, target: float, tolerance: float) -> bool:
         """At rest there, and meant to be: a move to `target` would change nothing."""

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...errors import ConnectionLostError, MotionError, WatchdogError
-from ...flight import Clock, within
+from ...flight import Clock, shielded, within
 from ...flight._changed import Changed
 from ...flight._watchdog import overdue
 from ._axis import MotorAxis
 from ._motor_record import Speed, faults
 
-__all__ = ["Move", "Moves"]
+__all__ = ["Move", "MoveGroup", "come_to_rest"]
 
 _PATIENCE = 1.5
 _CREEP = 0.01
+_RECONNECTION_S = 15.0  # libca searches for a lost channel only after up to 10 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,33 +38,41 @@ class Move:
     tolerance: float
 
 
-class Moves:
-    """The moves under way.
+class MoveGroup:
+    """Moves that begin together and are watched together.
 
     Args:
-        axes: axis name to motor record.
-        timeout: seconds a lost connection may take to come back, and a motor to get going.
+        motors: axis name to motor record, for every axis of `moves`.
+        moves: axis name to its move.
+        timeout: seconds after which a motor that does not get on is looked at.
     """
 
     def __init__(
-        self, axes: Mapping[str, MotorAxis], clock: Clock, changed: Changed, timeout: float
+        self,
+        motors: Mapping[str, MotorAxis],
+        moves: Mapping[str, Move],
+        clock: Clock,
+        changed: Changed,
+        timeout: float,
     ) -> None:
-        self._axes = axes
+        self._motors = {axis: motors[axis] for axis in moves}
+        self._moves = moves
         self._clock = clock
         self._changed = changed
         self._timeout = timeout
-        self._moves: dict[str, Move] = {}
-        self._deadline = 0.0
+        self._deadline = math.inf
 
-    async def begin(self, moves: Mapping[str, Move]) -> None:
-        """Set the speeds, then start all moves at once."""
-        self._moves = {}
-        for axis, move in moves.items():
-            await self._axes[axis].set_speed(move.speed)
-        self._moves = dict(moves)
-        longest = max((move.seconds for move in moves.values()), default=0.0)
-        self._deadline = self._clock.now() + _PATIENCE * longest + self._timeout
-        await asyncio.gather(*(self._axes[axis].go(m.target) for axis, m in moves.items()))
+    async def begin(self) -> None:
+        """Set the speeds, then start all moves at once; they brake if one of them cannot start."""
+        try:
+            for axis, move in self._moves.items():
+                await self._motors[axis].set_speed(move.speed)
+            longest = max((move.seconds for move in self._moves.values()), default=0.0)
+            self._deadline = self._clock.now() + _PATIENCE * longest + self._timeout
+            await asyncio.gather(*(self._motors[a].go(m.target) for a, m in self._moves.items()))
+        except BaseException:
+            await shielded(self._brake())
+            raise
 
     async def rest(self) -> dict[str, float]:
         """Wait until all are at rest; axes that are not at their target, and by how much.
@@ -72,61 +82,76 @@ class Moves:
             ConnectionLostError: the IOC is away for longer than the time-out.
             WatchdogError: the moves take much longer than planned.
         """
+        try:
+            return await self._rest()
+        except BaseException:
+            await shielded(self._brake())
+            raise
+
+    async def _rest(self) -> dict[str, float]:
         while True:
-            before = {axis: self._axes[axis].readback for axis in self._moves}
+            before = {axis: motor.readback for axis, motor in self._motors.items()}
             began = self._clock.now()
-            if await self._settled(list(self._moves), min(self._timeout, self._deadline - began)):
+            if await self._settled(self._window(began)):
                 break
             for axis, move in self._moves.items():
-                self._examine(self._axes[axis], move, before[axis], self._clock.now() - began)
+                self._examine(self._motors[axis], move, before[axis], self._clock.now() - began)
         misses = {
-            axis: await self._axes[axis].misses(move.target, move.tolerance)
+            axis: await self._motors[axis].misses(move.target, move.tolerance)
             for axis, move in self._moves.items()
         }
         return {axis: miss for axis, miss in misses.items() if miss is not None}
 
-    async def _settled(self, axes: Sequence[str], seconds: float) -> bool:
-        """Wait at most `seconds` until all of `axes` are at rest or one has a fault."""
-        watched = [self._axes[axis] for axis in axes]
+    def _window(self, now: float) -> float:
+        """Seconds until it is worth looking whether the moves are still getting on."""
+        if any(motor.lost_at is not None for motor in self._motors.values()):
+            return self._timeout
+        return min(self._timeout, max(0.0, self._deadline - now))
+
+    async def _settled(self, seconds: float) -> bool:
+        """Wait at most `seconds` until all are at rest or one has a fault."""
+        watched = self._motors.values()
 
         def settled() -> bool:
             if any(axis.connected and faults(axis.status) for axis in watched):
                 return True
             return all(axis.connected and not axis.moving for axis in watched)
 
-        late = overdue(", ".join(axes), "the end of the move", seconds, "")
+        late = overdue(", ".join(self._motors), "the end of the move", seconds, "")
         try:
             await within(self._clock, max(0.0, seconds), self._changed.wait_for(settled), late)
         except WatchdogError:
             return False
         return True
 
-    def _examine(self, axis: MotorAxis, move: Move, before: float, seconds: float) -> None:
+    def _examine(self, motor: MotorAxis, move: Move, before: float, seconds: float) -> None:
         """Why a move that is under way has not ended in `seconds`; raise if it will not."""
         now = self._clock.now()
         late = now >= self._deadline
-        if axis.lost_at is not None and (late or now - axis.lost_at >= self._timeout):
+        if motor.lost_at is not None:
+            if now - motor.lost_at < max(self._timeout, _RECONNECTION_S):
+                return
             raise ConnectionLostError(
-                f"no connection to {axis.settings.pv} for {now - axis.lost_at:.1f} s, "
-                f"last seen at {axis.readback:g} on the way to {move.target:g}",
-                device=axis.device,
+                f"no connection to {motor.settings.pv} for {now - motor.lost_at:.1f} s, "
+                f"last seen at {motor.readback:g} on the way to {move.target:g}",
+                device=motor.device,
                 remedy="check the IOC and the network; the move ends at its target by itself",
             )
         due = move.speed.velo * seconds
-        crept = abs(axis.readback - before)
-        if axis.moving and axis.connected and due > 10 * move.tolerance and crept < _CREEP * due:
+        crept = abs(motor.readback - before)
+        if motor.moving and due > 10 * move.tolerance and crept < _CREEP * due:
             raise MotionError(
-                f"stands still at {axis.readback:g} on the way to {move.target:g}: moved "
+                f"stands still at {motor.readback:g} on the way to {move.target:g}: moved "
                 f"{crept:g} in {seconds:.1f} s, expected {due:g}",
-                device=axis.device,
+                device=motor.device,
                 remedy="check for a stall, an amplifier that is off, and the encoder",
             )
-        if late and axis.moving:
+        if late and motor.moving:
             raise overdue(
-                axis.device,
-                f"the end of the move to {move.target:g} (now at {axis.readback:g})",
+                motor.device,
+                f"the end of the move to {move.target:g} (now at {motor.readback:g})",
                 _PATIENCE * move.seconds + self._timeout,
-                f"check {axis.settings.pv}.VELO and that the stage is free",
+                f"check {motor.settings.pv}.VELO and that the stage is free",
             )
 
     def astray(self, missed: Mapping[str, float]) -> MotionError:
@@ -136,34 +161,31 @@ class Moves:
         return MotionError(
             f"came to rest at {move.target + miss:g} instead of {move.target:g} "
             f"(tolerance {move.tolerance:g})",
-            device=self._axes[axis].device,
+            device=self._motors[axis].device,
             remedy="somebody stopped it or the stage is blocked: check limit switches and "
             "following error, or widen 'tolerance'",
         )
 
-    async def brake(self) -> None:
+    async def _brake(self) -> None:
         """Tell everything that moves to stop, without waiting for it."""
-        moving = [axis for axis in self._axes.values() if axis.connected and axis.moving]
-        await asyncio.gather(*(axis.halt() for axis in moving))
+        moving = [motor for motor in self._motors.values() if motor.connected and motor.moving]
+        await asyncio.gather(*(motor.halt() for motor in moving))
 
-    async def halt(self, axes: Sequence[str]) -> None:
-        """Stop and wait for rest; all are told before the first problem is raised.
 
-        Raises:
-            ConnectionLostError: an IOC cannot be told.
-            WatchdogError: a motor does not come to rest.
-        """
-        told = await asyncio.gather(
-            *(self._axes[axis].halt() for axis in axes), return_exceptions=True
+async def come_to_rest(motors: Sequence[MotorAxis], timeout: float) -> None:
+    """Stop and wait for rest; all are told before the first problem is raised.
+
+    Raises:
+        ConnectionLostError: an IOC cannot be told.
+        WatchdogError: a motor does not come to rest.
+    """
+    told = await asyncio.gather(*(motor.halt() for motor in motors), return_exceptions=True)
+    for motor in motors:
+        await motor.until(
+            lambda motor=motor: not motor.moving or not motor.connected,
+            _PATIENCE * motor.ramp + timeout,
+            "rest after STOP",
         )
-        ramps = [self._moves[axis].speed.accl for axis in axes if axis in self._moves]
-        seconds = _PATIENCE * max(ramps, default=0.0) + self._timeout
-        for axis in axes:
-            await self._axes[axis].until(
-                lambda motor=self._axes[axis]: not motor.moving or not motor.connected,
-                seconds,
-                "rest after STOP",
-            )
-        for problem in told:
-            if problem is not None:
-                raise problem
+    for problem in told:
+        if problem is not None:
+            raise problem
