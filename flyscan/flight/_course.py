@@ -132,7 +132,7 @@ def _outside(runs: Runs, sweeps: _Sweeps, limits: Mapping[str, AxisLimits]) -> B
     for axis, enter in runs.enter.items():
         limit = limits[axis]
         outside |= np.abs(enter) / runs.period > limit.velocity
-        for ends in (sweeps.origin[axis], sweeps.target[axis], runs.start[axis], runs.stop[axis]):
+        for ends in (sweeps.origin[axis], sweeps.target[axis]):
             outside |= (ends < limit.low) | (ends > limit.high)
     return outside
 

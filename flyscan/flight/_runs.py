@@ -152,11 +152,8 @@ def _straighten(level: Level, cut: BoolArray, curved: BoolArray) -> tuple[BoolAr
         limit = _tolerance(step, lower, upper)
         turn[1:] |= np.abs(np.diff(step)) > 2 * limit[1:]
         uneven |= np.abs(middle - (lower + upper) / 2) > limit
-    uneven &= inside
-    turn |= uneven
-    turn[1:] |= uneven[:-1]
     cut = cut | (turn & inside)
-    while True:  # steps that change too slowly to be seen from one to the next: halve the run
+    while True:  # where even steps have uneven midpoints, or change too slowly to be seen: halve
         first = np.flatnonzero(cut)
         points = np.diff(first, append=level.length)
         again = _curved(level, first) & (points > 1)

@@ -33,7 +33,7 @@ class Level:
         lower: where the axes are when a frame begins, same shape.
         upper: where they are when it ends, same shape.
         gap: whether the motion is interrupted before each frame; the first element is for the
-            step from the last frame of one iteration to the first of the next.
+            step from the last frame of one iteration to the first of the next, False if snaked.
         period: seconds of each frame; empty where another level says.
     """
 
@@ -125,7 +125,6 @@ class Stack:
             gap |= level.gap[before] & (points % size == 0)
             period = level.period[frame] if level.period.size else period
         snaked = bool(self.outer) and self.outer[0].snaked
-        gap[0] &= not snaked
         return Level(len(points), snaked, middle, lower, upper, gap, period)
 
     def _sizes(self) -> Iterator[tuple[Level, int]]:
@@ -178,7 +177,7 @@ def _separated(outer: Sequence[Level], nested: Sequence[Level]) -> bool:
     """True if a gap comes between any two runs through `nested`."""
     if any(level.varies for level in outer):
         return False
-    wraps = not nested[0].snaked and any(bool(level.gap[0]) for level in nested)
+    wraps = any(bool(level.gap[0]) for level in nested)
     for level in reversed(outer):
         if not (wraps or level.gap[1:].all()):
             return False

@@ -24,6 +24,7 @@ from scanspec.specs import (
 )
 
 from flyscan.flight import AxisLimits, Path, Segment, plan_sweep, rest_to_rest
+from flyscan.flight._points import Points
 
 positions = st.integers(-400, 400).map(lambda i: i / 16) | st.floats(-20, 20, width=32)
 WIDE = {a: AxisLimits(-1e4, 1e4, 1e6, 1e9, "um", settle=0.01) for a in ("x", "y", "z", "w")}
@@ -55,7 +56,11 @@ def polylines(draw: st.DrawFn) -> Spec[str]:
     return spec
 
 
+there_and_back = Concat(Linspace.bounded("x", 0, 4, 2), Linspace.bounded("x", 4, 0, 3))
+
 innermost = st.one_of(
+    st.just(there_and_back),
+    st.just(Snake(there_and_back)),
     lines("x"),
     lines("x").map(Snake),
     polylines(),
@@ -75,6 +80,13 @@ innermost = st.one_of(
 )
 
 
+def outers(axis: str) -> st.SearchStrategy[Spec[str]]:
+    """Outer dimensions: even and uneven steps, and standing still."""
+    uneven = st.lists(positions, min_size=1, max_size=4).map(lambda v: Points({axis: v}))
+    still = st.builds(Static, st.just(axis), st.just(1.5), st.integers(1, 3))
+    return st.one_of(lines(axis, most=3), uneven, still)
+
+
 @st.composite
 def specs(draw: st.DrawFn) -> Spec[str]:
     """Up to four nested dimensions, with repeats and snakes anywhere."""
@@ -83,7 +95,7 @@ def specs(draw: st.DrawFn) -> Spec[str]:
         if axis == "repeat":
             spec = Product(draw(st.integers(1, 3)), spec, gap=draw(st.booleans()))
         else:
-            outer = draw(lines(axis, most=3))
+            outer = draw(outers(axis))
             spec = Product(Snake(outer) if draw(st.booleans()) else outer, spec)
     spec = Fly(0.01 @ spec)
     assume(_calculable(spec))

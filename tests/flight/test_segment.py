@@ -29,9 +29,10 @@ def test_step_is_signed() -> None:
 
 
 def test_bounds_of_the_ends_are_exact() -> None:
-    segment = straight(start={"x": 0.1}, stop={"x": 0.7}, points=3)
-    assert segment.bound(20) == {"x": 0.1}
-    assert segment.bound(23) == {"x": 0.7}
+    segment = straight(start={"x": 0.7}, stop={"x": 0.1}, points=3)
+    assert 0.7 + (0.1 - 0.7) != 0.1
+    assert segment.bound(20) == {"x": 0.7}
+    assert segment.bound(23) == {"x": 0.1}
 
 
 def test_dwell_moves_nothing() -> None:
