@@ -218,6 +218,7 @@ def test_points_are_flown_through_or_stopped_at() -> None:
 
 def test_lists_of_points_run_on_where_they_close() -> None:
     closed, opened = Points({"x": [0.5, 1.5, 1.5, 0.5]}), Points({"x": [0.5, 1.5, 2.5, 3.5]})
+    assert [p.calculate(bounds=True)[0].gap[0] for p in (closed, opened)] == [False, True]
     assert Path.from_spec(Fly(0.1 @ Product(3, closed, gap=False))).segment_count == 1
     assert Path.from_spec(Fly(0.1 @ Product(3, opened, gap=False))).segment_count == 3
 
@@ -489,7 +490,7 @@ def test_a_curve_must_be_resumable_from_every_point() -> None:
         Linspace("y", 1, 99, 3162) * ~Linspace("x", 1, 99, 3162),
         Linspace("y", 1, 99, 3162) * Linspace("x", 1, 99, 3162) * 1,
         Linspace("z", 0, 1, 10) * ~Linspace("y", 1, 99, 1000) * ~Linspace("x", 1, 99, 1000),
-        Product(1000, Linspace("y", 1, 99, 100) * ~Linspace("x", 1, 99, 100), gap=False),
+        Product(1000, Linspace("y", 1, 99, 101) * ~Linspace("x", 1, 99, 99), gap=False),
         Product(10_000, Linspace("x", 1, 99, 1000), gap=False),
     ],
 )
