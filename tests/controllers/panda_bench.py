@@ -66,6 +66,15 @@ class Bench:
         self._reader = asyncio.create_task(collect())
         return self._reader
 
+    async def align(self) -> None:
+        """Preset the encoders, which count from power-on, from where the stage is."""
+        for axis in self.capture._encoders:
+
+            async def readback(axis: str = axis) -> float:
+                return float(self.world.axes[axis].position(self.clock.now()))
+
+            await self.capture.align(axis, readback, tolerance=0.05)
+
     async def go_to(self, positions: dict[str, float]) -> None:
         ends = [
             self.world.axes[a].move(p, velocity=2000.0, acceleration=1e5)
@@ -112,7 +121,10 @@ class Bench:
         point = 0
         for segment in path.segments():
             while point < segment.end_point:
-                point = await self.sweep(segment, point, next(pauses, None))
+                hold_after = next(pauses, None)
+                point = await self.sweep(segment, point, hold_after)
+                if hold_after is None and point < segment.end_point:
+                    raise AssertionError(f"point {point} of {segment} was not triggered")
         rows = await self.capture.disarm()
         await reader
         return rows
@@ -148,9 +160,11 @@ async def bench(
     )
     ticking = asyncio.create_task(pump(clock))
     try:
+        the_bench = Bench(clock, the_world, server, capture)
         if connect:
             await capture.connect()
-        yield Bench(clock, the_world, server, capture)
+            await the_bench.align()
+        yield the_bench
     finally:
         await capture.close()
         await server.stop()

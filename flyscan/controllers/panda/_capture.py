@@ -77,7 +77,7 @@ class PandaCapture(Capture):
         encoders: Mapping[str, AxisMap | Mapping[str, Any]] | None = None,
         channels: Mapping[str, ChannelSpec | Mapping[str, Any]] | None = None,
         exposure: float | None = None,
-        duty: float = 0.9,
+        duty: float = 0.8,
         trigger: str = "auto",
         blocks: Blocks | Mapping[str, Any] | None = None,
         settings: Mapping[str, str] | None = None,
@@ -314,8 +314,9 @@ class PandaCapture(Capture):
         """End the capture; returns the rows since arming."""
         if self._stream is None:
             raise self._not_armed()
-        stream, self._runner = self._stream, None
-        stream.ending = True
+        stream = self._stream
+        await stream.wait_streaming(self._patience + 10 * self._block_period)
+        stream.ending, self._runner = True, None
         await self._control.run(*self._box.take_down)
         self._settings.note(self._box.down)
         await self._until_complete()

@@ -83,7 +83,7 @@ class SweepRunner:
     async def _continues(self, sweep: Sweep) -> bool:
         """Whether the triggers of this sweep are armed already, from before a hold."""
         program = self._program
-        if program is None or program.halted:
+        if program is None or program.halted or program.done == program.points:
             return False
         await self.reached()
         if (
@@ -131,24 +131,30 @@ class SweepRunner:
             await self._clock.sleep(POLL)
 
     async def _await_ready(self, program: Program, sweep: Sweep) -> None:
+        if program.static:
+            return
+        fast = sweep.segment.fast or ""
+        encoder = f"{self._planner.encoders[fast].encoder}.VAL"
         ready = program.ready_fields(self._box.names)
         deadline = self._clock.now() + self._timeout
-        while not program.ready(await self._poll(*ready)):
+        while True:
+            counts, *values = await self._poll(encoder, *ready)
+            seen = self._planner.encoders[fast].user(int(counts))
+            if program.ready(values) and _in_front(sweep, seen):
+                return
             if self._clock.now() > deadline:
-                raise await self._not_ready(program, sweep)
+                raise self._not_ready(program, sweep, seen)
             await self._clock.sleep(POLL)
 
-    async def _not_ready(self, program: Program, sweep: Sweep) -> CaptureError:
-        """Why the box does not wait for the first trigger."""
+    def _not_ready(self, program: Program, sweep: Sweep, seen: float) -> CaptureError:
+        """Why the stage must not start: triggers would not come, or not where they should."""
         fast = sweep.segment.fast or ""
-        axis_map = self._planner.encoders[fast]
-        counts = int((await self._control.values(f"{axis_map.encoder}.VAL"))[0])
+        unit = self._planner.encoders[fast].unit
         first = sweep.segment.bound(sweep.from_point)[fast]
         return CaptureError(
-            f"segment {sweep.segment.index}: the {program.method} block is in {program.state}, "
-            f"expected to wait for the first trigger at {fast} = {first:.6g} {axis_map.unit}; the "
-            f"encoder says {axis_map.user(counts):.6g}, the run-up begins at "
-            f"{sweep.origin[fast]:.6g}",
+            f"segment {sweep.segment.index}: the first trigger is at {fast} = {first:.6g} {unit}; "
+            f"the run-up begins at {sweep.origin[fast]:.6g}, the encoder says {seen:.6g}, and the "
+            f"{program.method} block is in {program.state}",
             device=self._name,
             remedy="check that the encoder follows the stage and agrees with it (align the axis "
             "map), and that the acceleration leaves a run-up",
@@ -240,3 +246,14 @@ class SweepRunner:
                 remedy="use a shorter exposure or a longer period, or look for speed ripple",
             )
         return out != "0"
+
+
+def _in_front(sweep: Sweep, seen: float) -> bool:
+    """Whether the encoder agrees, to within the run-up, that the stage is at the sweep's origin.
+
+    An encoder that was never aligned may read anything before the first trigger, and the box
+    would wait for ever.
+    """
+    fast = sweep.segment.fast or ""
+    run_up = abs(sweep.segment.bound(sweep.from_point)[fast] - sweep.origin[fast])
+    return abs(seen - sweep.origin[fast]) <= run_up

@@ -6,8 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
+import numpy as np
+
 from ...errors import CaptureError, ConnectionLostError, FlyscanError, WatchdogError
 from ...flight import Block, Clock, EndReason
+from ._columns import Words
 from ._data import DataLink
 from ._ends import PLANNED, end_error
 from ._pandablocks import Data, EndData, FrameData, PandaEnd, StartData
@@ -50,7 +53,9 @@ class RowStream:
         self._link = connect()
         self._queue: asyncio.Queue[Block | None] = asyncio.Queue(QUEUED)
         self._held: FrameData | None = None
+        self._believed: list[Words] = []
         self._task: asyncio.Task[None] | None = None
+        self._streaming = False
         self.rows = rows
         self.ending = False
         self.error: FlyscanError | None = None
@@ -101,6 +106,24 @@ class RowStream:
                     f"{self.rows.seen} of {rows} triggered rows arrived within {seconds:g} s",
                     device=self._name,
                     remedy="check that blocks are being read and the data connection is alive",
+                )
+            await self._clock.sleep(0.002)
+
+    async def wait_streaming(self, seconds: float) -> None:
+        """Wait until the box sends to us, so that the end of the capture will reach us.
+
+        Raises:
+            CaptureError: the data connection was lost and could not be remade.
+            WatchdogError: it did not begin to send in time.
+        """
+        deadline = self._clock.now() + seconds
+        while not self._streaming:
+            self.raise_error()
+            if self._clock.now() > deadline:
+                raise WatchdogError(
+                    f"the box did not begin to send rows within {seconds:g} s",
+                    device=self._name,
+                    remedy="check the data connection, and that the box's server is not overloaded",
                 )
             await self._clock.sleep(0.002)
 
@@ -164,6 +187,7 @@ class RowStream:
         while self.reason is None:
             for event in await self._events():
                 await self._take(event)
+            await self._hand_on()
 
     async def _events(self) -> list[Data]:
         if self._held is None:
@@ -177,17 +201,28 @@ class RowStream:
 
     async def _take(self, event: Data) -> None:
         if isinstance(event, FrameData):
-            await self._believe()
+            if self._held is not None:
+                self._believed.append(self._held.data)
             self._held = event
         elif isinstance(event, StartData):
             self.rows.start(event)
+            self._streaming = True
         elif isinstance(event, EndData):
             await self._end(event)
 
     async def _believe(self) -> None:
-        """Hand on the newest frame, now that the box has not taken it back."""
-        frame, self._held = self._held, None
-        block = None if frame is None else self.rows.feed(frame.data)
+        """Hand on the newest frame too, now that the box has not taken it back."""
+        if self._held is not None:
+            self._believed.append(self._held.data)
+            self._held = None
+        await self._hand_on()
+
+    async def _hand_on(self) -> None:
+        """Make one block of the frames that came together: small ones cost as much as large."""
+        frames, self._believed = self._believed, []
+        if not frames:
+            return
+        block = self.rows.feed(frames[0] if len(frames) == 1 else np.concatenate(frames))
         if block is not None:
             await self._queue.put(block)
 
@@ -210,7 +245,7 @@ class RowStream:
         Raises:
             CaptureError: the box did not come back in time.
         """
-        self._held = None
+        self._streaming = False
         deadline = self._clock.now() + self._patience
         while True:
             link = self._connect()

@@ -74,8 +74,6 @@ class Program:
     def ready(self, values: list[str]) -> bool:
         """Whether the block waits for a trigger, given the values of :meth:`ready_fields`."""
         self.state = values[0]
-        if self.static:
-            return True
         if self.method is Method.SEQ:
             return values[0] == "WAIT_TRIGGER" and int(values[1]) >= FIRST_LINE
         # Held within the width of a pulse, the block waits for its falling edge first.
