@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flyscan.errors import LimitError
-from flyscan.flight import ManualClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flyscan.errors import LimitError
+from flyscan.flight import ManualClock
 from flyscan_sim.world import AxisSpec, FaultScript, StageAxis
 
 PLAIN = AxisSpec("um", 1e-3, 0.0, 100.0, 2000.0, 1e5, start=50.0)

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flyscan.errors import ConfigurationError
-from flyscan.flight import ManualClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flyscan.errors import ConfigurationError
+from flyscan.flight import ManualClock
 from flyscan_sim.world import AxisSpec, Detector, RingSpec, SiemensStar, World, nanoprobe_world
 
 AXIS = AxisSpec("um", 1e-3, 0.0, 100.0, 2000.0, 1e5, lag=1e-3, jitter=0.01)

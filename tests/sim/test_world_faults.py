@@ -1,10 +1,10 @@
 """The fault script: read from JSON, fires when it should and once, refuses nonsense."""
 
 import pytest
+
 from flyscan.errors import ConfigurationError
 from flyscan.flight import ManualClock
-
-from flyscan_sim.world import FaultScript
+from flyscan_sim.world import FaultScript, nanoprobe_world
 
 
 @pytest.fixture
@@ -25,6 +25,19 @@ def test_json_script_is_read(clock):
     assert script.active("close_data", 3.5) is None
     assert script.active("stall", 1e6, axis="x") is not None
     assert script.active("stall", 1e6, axis="y") is None
+
+
+def test_scripts_are_joined_and_one_object_is_a_script(clock):
+    script = FaultScript.from_json(
+        clock, '{"kind": "overrun", "at": 2}', '[{"kind": "overrun", "at": 1}]'
+    )
+    assert [fault.at for fault in script.of("overrun")] == [1, 2]
+
+
+def test_a_world_refuses_faults_of_axes_it_does_not_have(clock):
+    script = FaultScript(clock, [{"kind": "stall", "axis": "w"}])
+    with pytest.raises(ConfigurationError, match="stall: no axis 'w', known are x, y, z"):
+        nanoprobe_world(clock, faults=script)
 
 
 def test_indexed_faults_fire_once_each(clock):
@@ -71,8 +84,8 @@ async def test_a_fault_can_be_ended(clock):
     ("text", "problem"),
     [
         ("[{", "not JSON"),
-        ('{"kind": "stall"}', "expected a list of objects"),
-        ("[3]", "expected a list of objects"),
+        ("3", "expected an object or a list of objects"),
+        ("[3]", "expected an object or a list of objects"),
         ('[{"kind": "meteor"}]', "unknown kind 'meteor', known are lost_trigger, stall"),
         ('[{"at": 3}]', "an entry without 'kind'"),
         ('[{"kind": "stall"}]', "stall needs axis"),

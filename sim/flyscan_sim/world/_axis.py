@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+
 from flyscan.errors import LimitError
 from flyscan.flight import Clock
 

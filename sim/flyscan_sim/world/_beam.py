@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from flyscan.flight import Clock
 
 from ._faults import FaultScript

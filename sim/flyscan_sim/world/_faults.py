@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,18 +93,22 @@ class FaultScript:
             self.add(**entry)
 
     @classmethod
-    def from_json(cls, clock: Clock, text: str) -> FaultScript:
-        """Read a JSON list of objects with ``kind``, ``at``, ``for`` and parameters.
+    def from_json(cls, clock: Clock, *texts: str) -> FaultScript:
+        """Read JSON objects, or lists of them, with ``kind``, ``at``, ``for`` and parameters.
 
         Raises:
-            ConfigurationError: not such a list, unknown kind or parameters.
+            ConfigurationError: something else, unknown kind or parameters.
         """
-        try:
-            script = json.loads(text)
-        except ValueError as error:
-            raise _bad(f"not JSON ({error})") from error
-        if not isinstance(script, list) or not all(isinstance(e, dict) for e in script):
-            raise _bad("expected a list of objects")
+        script: list[dict[str, Any]] = []
+        for text in texts:
+            try:
+                read = json.loads(text)
+            except ValueError as error:
+                raise _bad(f"not JSON ({error})") from error
+            entries = read if isinstance(read, list) else [read]
+            if not all(isinstance(entry, dict) for entry in entries):
+                raise _bad("expected an object or a list of objects")
+            script += entries
         return cls(clock, script)
 
     def add(self, kind: str, at: float | None = None, **params: Any) -> Fault:
@@ -135,6 +139,16 @@ class FaultScript:
         self._faults.append(fault)
         self._faults.sort(key=lambda f: f.at)
         return fault
+
+    def check_axes(self, axes: Collection[str]) -> None:
+        """Refuse a script that names an axis not in `axes`.
+
+        Raises:
+            ConfigurationError: it does.
+        """
+        for fault in self._faults:
+            if fault.axis and fault.axis not in axes:
+                raise _bad(f"{fault.kind}: no axis {fault.axis!r}, known are {', '.join(axes)}")
 
     def remove(self, fault: Fault) -> None:
         """End a fault that lasts: it is over from now on."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from flyscan.errors import ConfigurationError
 from flyscan.flight import Clock
 
@@ -76,6 +77,7 @@ class World:
             name: StageAxis(name, spec, clock, self.faults, seed + 1000 * number)
             for number, (name, spec) in enumerate(axes.items(), start=1)
         }
+        self.faults.check_axes(self.axes)
         self.ring = StorageRing(ring or RingSpec(), self.faults)
         self.shutter = Shutter(clock, self.faults, opened=shutter_open)
         self.channels = tuple(detectors)
