@@ -214,6 +214,7 @@ class EpicsMotion(Motion):
     # --- settings --------------------------------------------------------------------------
 
     def restore_steps(self) -> tuple[RestoreStep, ...]:
+        # VELO before ACCL, which the record may recompute from it.
         return tuple(
             RestoreStep(self._axes[axis].pv(field), repr(value))
             for axis, speed in self._found.items()
@@ -231,8 +232,7 @@ class EpicsMotion(Motion):
             )
         if wanted:
             await self.connect()
-        # VELO first: the record may recompute ACCL from it.
-        for step in sorted(wanted, key=lambda step: step.key.endswith(".ACCL")):
+        for step in wanted:
             await self._channels.write(step.key, float(step.value))
         self._found.clear()
 
