@@ -1,0 +1,208 @@
+"""The simulated FPGA: all blocks, stepped from the last asked time to the present.
+
+Time is the world's clock in ticks of 8 ns. Nothing happens by itself: whoever looks first
+advances the blocks up to now (:meth:`Engine.advance`). A register write takes effect at the
+present tick and is followed by a microsecond in which it goes through the graph, as no two
+writes of a client ever meet in the same microsecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ._blocks import Block
+from ._capture import CapturePlan
+from ._counter import Counter, Inenc
+from ._fields import Field
+from ._layout import Layout
+from ._logic import Bits, Calc, Clock, Div, Filter, Lut, Srgate
+from ._pcap import Batch, Pcap, PcapState
+from ._pcomp import Pcomp
+from ._positions import Counts, Position
+from ._pulse import Pulse
+from ._slice import InstanceInputs, Line, Slice, Train
+from ._tables import Words
+from ._waves import Span, Ticks, Wave
+
+__all__ = ["TICKS_PER_S", "Engine"]
+
+TICKS_PER_S = 125_000_000
+SETTLE_TICKS = 125
+"""Time that passes after a register write, 1 us."""
+
+SLICE_TICKS = TICKS_PER_S // 10
+IDLE_SLICE_TICKS = TICKS_PER_S * 5
+MAX_ROUNDS = 16
+"""Repetitions of a slice with loops before a shorter one is tried."""
+
+
+class Engine:
+    """Blocks and wires of one box.
+
+    Args:
+        layout: blocks and buses.
+        encoders: counts of the encoder at an INENC instance, as a function of seconds.
+        trains: pulses so far at a TTLIN instance, as a function of seconds.
+        lost_triggers: numbers of the PCAP triggers that get lost.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        encoders: Mapping[str, Callable[[Any], Any]],
+        trains: Mapping[str, Callable[[Any], Any]],
+        lost_triggers: Callable[[], tuple[int, ...]] = tuple,
+        start: int = 0,
+    ) -> None:
+        self.layout = layout
+        self.lost_triggers = lost_triggers
+        self.encoders = {name: _in_ticks(counts) for name, counts in encoders.items()}
+        self.trains: dict[str, Train] = {
+            f"{name}.VAL": _in_ticks(pulses) for name, pulses in trains.items()
+        }
+        self.fields: Mapping[str, Mapping[str, Field]] = {}
+        self.blocks: dict[str, Block] = {}
+        self.states: dict[str, Any] = {}
+        self.tick = start
+        self.batches: list[Batch] = []
+        self._toggled: set[str] = set()
+        self._positions: dict[str, Position] = {}
+        self._pcap = Pcap()
+        self.bits: dict[str, Line] = {name: Line() for name in layout.bit_bus if name}
+        self.inputs: dict[tuple[str, str], Line] = {}
+        self._make_blocks()
+
+    def _make_blocks(self) -> None:
+        models: dict[str, Callable[[], Block]] = {
+            "BITS": Bits,
+            "CALC": Calc,
+            "CLOCK": Clock,
+            "COUNTER": Counter,
+            "DIV": Div,
+            "FILTER": Filter,
+            "INENC": Inenc,
+            "LUT": Lut,
+            "PCOMP": Pcomp,
+            "PULSE": Pulse,
+            "SRGATE": Srgate,
+        }
+        for name, spec in self.layout.blocks.items():
+            for instance in spec.instances():
+                for field in spec.fields.values():
+                    if field.kind == "bit_mux":
+                        self.inputs[instance, field.name] = Line()
+                if name == "PCAP":
+                    self.blocks[instance] = self._pcap
+                elif name in models:
+                    self.blocks[instance] = models[name]()
+        self.states = {name: block.initial() for name, block in self.blocks.items()}
+
+    # Time
+
+    def advance(self, seconds: float) -> None:
+        """Step everything up to `seconds` of the world's clock."""
+        self.advance_to(int(seconds * TICKS_PER_S))
+
+    def advance_to(self, tick: int) -> None:
+        """Step everything up to `tick`."""
+        while self.tick < tick:
+            self._step(min(tick, self.tick + self._slice_length()))
+
+    def _slice_length(self) -> int:
+        state = self.pcap
+        clocks = any(self.states[name].origin is not None for name in ("CLOCK1", "CLOCK2"))
+        pcomps = any(self.states[name].active for name in ("PCOMP1", "PCOMP2"))
+        return SLICE_TICKS if state.armed or clocks or pcomps else IDLE_SLICE_TICKS
+
+    def _step(self, end: int) -> None:
+        """One slice, or the first part of it if its loops do not settle."""
+        while True:
+            slice_ = self._settled(Span(self.tick, end))
+            if slice_ is not None:
+                break
+            end = self.tick + max((end - self.tick) // 2, 1)
+        self._commit(slice_)
+
+    def _settled(self, span: Span) -> Slice | None:
+        assumed: dict[str, Wave] = {}
+        for _ in range(MAX_ROUNDS):
+            slice_ = Slice(self, span, assumed)
+            wrong = slice_.evaluate()
+            if not wrong:
+                return slice_
+            assumed = {**assumed, **wrong}
+        return None
+
+    def _commit(self, slice_: Slice) -> None:
+        for instance, step in slice_.steps.items():
+            self.states[instance] = step.state
+            for name, position in step.positions.items():
+                self._positions[f"{instance}.{name}"] = position
+            if step.batch is not None:
+                self.batches.append(step.batch)
+        self._toggled.update(label for label, wave in slice_.waves.items() if wave.edges.size)
+        self.bits.update(slice_.bits)
+        self.inputs.update(slice_.inputs)
+        self.tick = slice_.span.end
+
+    def held(self, label: str) -> int:
+        """Value of a position at the present tick."""
+        position = self._positions.get(label)
+        return 0 if position is None else position.value(self.tick)
+
+    # Experiments
+
+    @property
+    def pcap(self) -> PcapState:
+        return self.states["PCAP"]
+
+    def arm(self, plan: CapturePlan) -> None:
+        """Arm PCAP for samples of `plan`."""
+        self.states["PCAP"] = self._pcap.arm(self.pcap, plan)
+        self.advance_to(self.tick + SETTLE_TICKS)
+
+    def abort(self, completion: str) -> None:
+        """End the experiment now."""
+        self.states["PCAP"] = self._pcap.abort(self.pcap, self.tick, completion)
+        self.advance_to(self.tick + SETTLE_TICKS)
+
+    # What the server reads and writes
+
+    def register(self, block: str, field: str) -> int:
+        if block in self.blocks:
+            return self.blocks[block].register(self.states[block], field)
+        return self.fields[block][field].spec.default
+
+    def bit(self, index: int) -> bool:
+        return self.bits[self.layout.bit_bus[index]].level
+
+    def toggled(self, index: int) -> bool:
+        label = self.layout.bit_bus[index]
+        toggled = label in self._toggled
+        self._toggled.discard(label)
+        return toggled
+
+    def position(self, index: int) -> int:
+        return self.held(self.layout.position_bus[index])
+
+    def written(self, block: str, field: str) -> None:
+        if block in self.blocks:
+            inputs = InstanceInputs(Slice(self, Span(self.tick, self.tick), {}), block)
+            self.states[block] = self.blocks[block].written(self.states[block], field, inputs)
+        self.advance_to(self.tick + SETTLE_TICKS)
+
+    def queued_words(self, block: str) -> int:
+        return 0
+
+    def reset_table(self, block: str) -> None:
+        return
+
+    def load_table(self, block: str, words: Words, *, streaming: bool, last: bool) -> None:
+        return
+
+
+def _in_ticks(function: Callable[[Any], Any]) -> Callable[[Ticks], Counts]:
+    return lambda ticks: np.asarray(function(ticks / TICKS_PER_S), np.int64)
