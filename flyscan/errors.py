@@ -115,7 +115,7 @@ class HostError(FlyscanError):
 
 
 def error_from_dict(data: dict[str, Any]) -> FlyscanError:
-    """Rebuild an error sent by :meth:`FlyscanError.to_dict`; unknown types become the base class."""
+    """Rebuild an error sent by :meth:`FlyscanError.to_dict`; unknown types become the base."""
     kinds = {cls.__name__: cls for cls in _subclasses(FlyscanError)}
     cls = kinds.get(str(data.get("type")), FlyscanError)
     return cls(

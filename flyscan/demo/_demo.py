@@ -6,11 +6,11 @@ import asyncio
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
+import h5py  # pyright: ignore[reportMissingTypeStubs]
 from bluesky.run_engine import RunEngine
 from bluesky.utils import ProgressBarManager, RunEngineInterrupted
 from ophyd_async.core import StaticPathProvider, UUIDFilenameProvider, init_devices
@@ -26,7 +26,7 @@ from ._picture import draw_map
 __all__ = ["DemoResult", "run_demo"]
 
 LINES, POINTS, PERIOD = 101, 101, 0.001
-CENTRE, HALF = 50.0, 15.0
+CENTRE, HALF = 50.0, 32.0
 PAUSE_AFTER = 5.0
 PAUSE_LASTS = 1.0
 
@@ -120,18 +120,15 @@ def _run_with_pause(RE: Any, plan: Any) -> int:  # noqa: N803
     """Run a plan, pause it once from outside as a user would, and resume it."""
     pause = threading.Timer(PAUSE_AFTER, RE.request_pause)
     pause.start()
-    paused = 0
-    run: Callable[[], Any] = lambda: RE(plan)  # noqa: E731
-    while True:
-        try:
-            run()
-        except RunEngineInterrupted:
-            paused += 1
-            time.sleep(PAUSE_LASTS)
-            run = RE.resume
-        else:
-            pause.cancel()
-            return paused
+    try:
+        RE(plan)
+    except RunEngineInterrupted:
+        time.sleep(PAUSE_LASTS)
+        RE.resume()
+        return 1
+    finally:
+        pause.cancel()
+    return 0
 
 
 def _summarise(file: FilePath, pauses: int) -> DemoResult:

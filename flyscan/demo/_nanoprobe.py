@@ -41,8 +41,8 @@ def host_config(ready: dict[str, Any]) -> dict[str, Any]:
                     "host": gcs["host"],
                     "port": gcs["port"],
                     "axes": {
-                        "x": {"id": "1", "unit": "um", "settle": 0.01},
-                        "y": {"id": "2", "unit": "um", "settle": 0.01},
+                        "x": {"id": "1", "unit": "um", "acceleration": 5e4, "settle": 0.01},
+                        "y": {"id": "2", "unit": "um", "acceleration": 5e4, "settle": 0.01},
                     },
                 },
             },
@@ -64,7 +64,14 @@ def host_config(ready: dict[str, Any]) -> dict[str, Any]:
                 "params": {"pv": ca["ring"], "unit": "mA"},
             },
         },
-        "flyers": {"nano": {"motion": "stage", "capture": "panda", "monitors": ["ring"]}},
+        "flyers": {
+            "nano": {
+                "motion": "stage",
+                "capture": "panda",
+                "monitors": ["ring"],
+                "align": {key: {"tolerance": 0.05, "distance": 1.0} for key in ("x", "y")},
+            }
+        },
     }
 
 

@@ -9,6 +9,7 @@ from ._ledger import LedgerRow
 from ._limits import AxisLimits, CaptureCapabilities, Estimate, MotionCapabilities
 from ._monitor import Monitor
 from ._path import Path
+from ._points import Points
 from ._recorder import FlightOptions, Listener
 from ._segment import Segment, Trigger
 from ._state import State
@@ -37,6 +38,7 @@ __all__ = [
     "Motion",
     "MotionCapabilities",
     "Path",
+    "Points",
     "RealClock",
     "RestoreStep",
     "RunFile",

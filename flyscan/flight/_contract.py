@@ -15,7 +15,7 @@ and going back are one code path.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -206,6 +206,33 @@ class Capture(ABC):
         Raises:
             BusyError: another client uses the box.
             NotReadyError: encoder not connected, box in a wrong state.
+        """
+
+    @abstractmethod
+    async def align(
+        self,
+        axis: str,
+        readback: Callable[[], Awaitable[float]],
+        *,
+        tolerance: float,
+        move: Callable[[float], Awaitable[None]] | None = None,
+        distance: float = 0.0,
+    ) -> float:
+        """Set and verify the encoder of `axis` against its motor, at rest.
+
+        Args:
+            axis: one of the axes whose position a channel reports.
+            readback: gives the motor's position in user units.
+            tolerance: largest accepted disagreement in user units, positive.
+            move: moves the axis to a user position and returns at rest; None for no move.
+            distance: signed length of the verification move in user units.
+
+        Returns:
+            Encoder minus motor position at the end, in user units.
+
+        Raises:
+            NotReadyError: the encoder disagrees with the motor, or does not follow it.
+            ConfigurationError: it follows in the wrong direction or at another scale.
         """
 
     @abstractmethod

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from ..errors import CaptureError, FlightAbortedError, FlyscanError, LedgerError
+from ._align import Alignment, align_axes
 from ._changed import Changed
 from ._clock import Clock
 from ._contract import Capture, JoinOutcome, Motion
@@ -33,6 +34,7 @@ class Flight:
     Args:
         number: number of the flight in its run.
         first_frame: frame number of its first frame.
+        alignments: axes whose encoders are aligned before it.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Flight:
         number: int = 0,
         first_frame: int = 0,
         options: FlightOptions | None = None,
+        alignments: Mapping[str, Alignment] | None = None,
     ) -> None:
         self._motion = motion
         self._capture = capture
@@ -57,6 +60,7 @@ class Flight:
         self._listener = listener
         self._number = number
         self._options = options or FlightOptions()
+        self._alignments = alignments or {}
         self._changed = Changed()
         self._intake = Intake(path, capture.channels(), flight=number, first_frame=first_frame)
         self._recorder = Recorder(
@@ -127,6 +131,7 @@ class Flight:
         self._capture.validate(self._path)
         await self._motion.check(self._path)
         await self._capture.check(self._path)
+        await align_axes(self._motion, self._capture, self._alignments, self._limits)
         await self._sink.begin_flight(self._number, self._path.to_dict())
         await self._capture.arm(self._path, 0)
         await self._motion.prepare(plan_sweep(self._path.segment(0), 0, self._limits))

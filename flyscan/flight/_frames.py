@@ -50,6 +50,8 @@ class RunFile:
         axes: path axes with their units.
         start: JSON-able metadata kept in the file: plan name and arguments, scan id, uid ...
         epoch_ns: Unix nanoseconds; times in the file count from it.
+        monitors: name of each slow channel to its unit; its samples are kept as they come,
+            beside the column joined to the rows.
     """
 
     directory: str
@@ -58,6 +60,7 @@ class RunFile:
     axes: Mapping[str, str]
     start: Mapping[str, object]
     epoch_ns: int
+    monitors: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Sink(Protocol):

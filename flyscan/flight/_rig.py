@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..errors import BusyError, ConfigurationError
+from ._align import Alignment
 from ._clock import Clock
 from ._contract import Capture, Motion
 from ._flight import Flight
@@ -28,6 +29,7 @@ class Rig:
         name: name used in errors.
         sink_factory: makes the sink of a run.
         listener: gets every flight's events.
+        alignments: axes whose encoders are aligned before the first flight of a run.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Rig:
         clock: Clock,
         listener: Listener,
         options: FlightOptions | None = None,
+        alignments: Mapping[str, Alignment] | None = None,
     ) -> None:
         self.name = name
         self.motion = motion
@@ -49,6 +52,7 @@ class Rig:
         self._clock = clock
         self._listener = listener
         self._options = options
+        self._alignments = alignments
         self._sink: Sink | None = None
         self._limits: Mapping[str, AxisLimits] = {}
         self._flights = 0
@@ -96,7 +100,8 @@ class Rig:
         sink = self._sink_factory()
         channels = (*self.capture.channels(), *(m.channel for m in self.monitors))
         axes = {axis: limit.unit for axis, limit in self._limits.items()}
-        file = RunFile(directory, filename, channels, axes, start, self._clock.epoch_ns)
+        monitors = {m.name: m.channel.unit for m in self.monitors}
+        file = RunFile(directory, filename, channels, axes, start, self._clock.epoch_ns, monitors)
         path = await sink.open(file)
         self._sink = sink
         self._flights = self._frames = 0
@@ -145,6 +150,7 @@ class Rig:
             number=number,
             first_frame=self._frames,
             options=self._options,
+            alignments=self._alignments if number == 0 else None,
         )
         self.flight = flight
         await flight.prepare()

@@ -36,13 +36,12 @@ class RunFileWriter:
     Args:
         run: what the file holds.
         layout: the columns of `run`.
-        monitors: name of each slow channel to its unit.
 
     Raises:
         StorageError: the directory is missing, read-only or full, or the file exists.
     """
 
-    def __init__(self, run: RunFile, layout: Layout, monitors: Mapping[str, str]) -> None:
+    def __init__(self, run: RunFile, layout: Layout) -> None:
         self.path = _place(run)
         self.rows = 0
         self.flushed = 0
@@ -54,7 +53,7 @@ class RunFileWriter:
             # written twice, and a flush has only the index and the lengths left to write.
             self._file = h5py.File(self.path, "x", libver=FORMAT, rdcc_nbytes=0)
             with self._discarded_on_failure():
-                self._parts = build(self._file, run, layout, monitors)
+                self._parts = build(self._file, run, layout)
                 self._file.swmr_mode = True
                 self._inode = os.stat(self.path).st_ino
                 self._lock = WriterLock(self.path)
@@ -150,9 +149,14 @@ class RunFileWriter:
     def _append(self, batch: Sequence[Frames]) -> None:
         """Write consecutive frames at once: few big calls, whatever the size of the blocks."""
         columns = self._parts.columns
+        count = sum(map(len, batch))
         with _all_or_none(*columns.values()):
             for column in self._layout.columns:
-                columns[column.name].append(column.gather(batch))
+                values = column.gather(batch)
+                if values is None:
+                    columns[column.name].extend(count)
+                else:
+                    columns[column.name].append(values)
         self.rows = columns["keep"].rows
         times = next((f.block.time_ns for f in reversed(batch) if len(f)), None)
         if times is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -70,12 +69,13 @@ def iso_time(time_ns: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}+00:00"
 
 
-def build(file: Any, run: RunFile, layout: Layout, monitors: Mapping[str, str]) -> Skeleton:
+def build(file: Any, run: RunFile, layout: Layout) -> Skeleton:
     """Create every group, dataset and attribute of the file of `run`.
 
     Args:
         file: new h5py file.
-        monitors: name of each slow channel to its unit.
+        run: what the file holds.
+        layout: the columns of `run`.
     """
     start = iso_time(run.epoch_ns)
     file.attrs.update(
@@ -94,7 +94,7 @@ def build(file: Any, run: RunFile, layout: Layout, monitors: Mapping[str, str]) 
         path_flight=Appendable.create(paths, "flight", "<i4", (_TABLE_CHUNK,)),
         path_stop=Appendable.create(paths, "stop", "<i8", (_TABLE_CHUNK,)),
         path_json=Appendable.create(paths, "json", "|u1", (_TEXT_CHUNK,)),
-        monitors=_monitors(_group(entry, "monitors", "NXcollection"), monitors, run.epoch_ns),
+        monitors=_monitors(_group(entry, "monitors", "NXcollection"), run),
         end_time=end_time,
     )
 
@@ -132,7 +132,9 @@ def _describe_entry(entry: Any, run: RunFile, start: str) -> Any:
 def _data(group: Any, layout: Layout, epoch_ns: int) -> dict[str, Appendable]:
     columns: dict[str, Appendable] = {}
     for column in layout.columns:
-        table = Appendable.create(group, column.name, column.dtype, column.chunk_shape, column.fill)
+        table = Appendable.create(
+            group, column.name, column.dtype, column.chunk_shape, column.default
+        )
         table.attrs["long_name"] = (
             f"{column.title} ({column.unit})" if column.unit else column.title
         )
@@ -155,14 +157,12 @@ def _data(group: Any, layout: Layout, epoch_ns: int) -> dict[str, Appendable]:
     return columns
 
 
-def _monitors(
-    group: Any, monitors: Mapping[str, str], epoch_ns: int
-) -> dict[str, tuple[Appendable, Appendable]]:
+def _monitors(group: Any, run: RunFile) -> dict[str, tuple[Appendable, Appendable]]:
     logs: dict[str, tuple[Appendable, Appendable]] = {}
-    for name, unit in monitors.items():
+    for name, unit in run.monitors.items():
         log = _group(group, nexus_name(name), "NXlog")
         time = Appendable.create(log, "time", "<f8", (_TABLE_CHUNK,))
-        _mark_times(time, epoch_ns)
+        _mark_times(time, run.epoch_ns)
         time.attrs["units"] = "s"
         value = Appendable.create(log, "value", "<f8", (_TABLE_CHUNK,))
         if unit:

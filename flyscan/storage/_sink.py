@@ -26,8 +26,6 @@ class Hdf5Sink:
     on disk is at most `flush_interval` old. Implements :class:`flyscan.flight.Sink`.
 
     Args:
-        monitors: name of each slow channel (as in :meth:`add_monitor`) to its unit; SWMR files
-            take no new groups once writing has begun.
         flush_interval: seconds after which what was appended is made readable unasked.
         batch_bytes: from this size on a batch is written without waiting for the interval.
         queue_bytes: :meth:`append` waits while more than this is queued.
@@ -37,13 +35,12 @@ class Hdf5Sink:
     def __init__(
         self,
         *,
-        monitors: Mapping[str, str] | None = None,
         flush_interval: float = 0.25,
         batch_bytes: int = 4 << 20,
         queue_bytes: int = 32 << 20,
         patience: float = 30.0,
     ) -> None:
-        self._monitors = dict(monitors or {})
+        self._monitors: Mapping[str, str] = {}
         self._spool = Spool(
             flush_interval=flush_interval,
             batch_bytes=batch_bytes,
@@ -65,8 +62,8 @@ class Hdf5Sink:
         if self._layout is not None or self._closing is not None:
             raise self._error("a sink writes one file", "use a new sink for every run")
         layout = Layout(run)
-        file = await self._spool.open(partial(RunFileWriter, run, layout, self._monitors))
-        self._layout, self._path = layout, file.path
+        file = await self._spool.open(partial(RunFileWriter, run, layout))
+        self._layout, self._path, self._monitors = layout, file.path, run.monitors
         return file.path
 
     async def begin_flight(self, flight: int, path: Mapping[str, object]) -> None:
@@ -128,13 +125,13 @@ class Hdf5Sink:
         """Store samples of a slow channel with their own times.
 
         Raises:
-            StorageError: the sink was made without it, or an earlier write failed.
+            StorageError: the run was opened without it, or an earlier write failed.
         """
         self._opened()
         if name not in self._monitors:
             raise self._error(
                 f"has no place for monitor {name!r}, only for: {', '.join(self._monitors) or '-'}",
-                "name every monitor when the sink is made",
+                "name every monitor when the run is opened: the file takes no new groups later",
             )
         self._spool.submit(lambda file: file.add_monitor(name, time_ns, values))
 

@@ -7,7 +7,7 @@ plans run on it, with a :class:`~flyscan.flight.ManualClock` in no time at all.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -288,6 +288,18 @@ class MemoryCapture(Capture):
     async def check(self, path: Path) -> None:
         if self._running:
             raise BusyError("armed by another flight", device=self.name, remedy="stop that first")
+
+    async def align(
+        self,
+        axis: str,
+        readback: Callable[[], Awaitable[float]],
+        *,
+        tolerance: float,
+        move: Callable[[float], Awaitable[None]] | None = None,
+        distance: float = 0.0,
+    ) -> float:
+        """The encoder is the stage itself."""
+        return 0.0
 
     async def arm(self, path: Path, from_point: int) -> None:
         self._found = self._found or dict(self.settings)

@@ -38,6 +38,7 @@ def run_file(directory: object, filename: str = "run", **changes: object) -> Run
         "axes": AXES,
         "start": start,
         "epoch_ns": EPOCH_NS,
+        "monitors": {"ring": "mA"},
     }
     return RunFile(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -90,7 +91,7 @@ async def fly(
     directory: object, path: Path, *, filename: str = "run", flights: int = 1, points: int = -1
 ) -> str:
     """Write a complete file, or one whose last flight ends after `points` points."""
-    sink = Hdf5Sink(monitors={"ring": "mA"})
+    sink = Hdf5Sink()
     name = await sink.open(run_file(directory, filename))
     first = 0
     for flight in range(flights):

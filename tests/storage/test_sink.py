@@ -114,8 +114,8 @@ async def test_a_line_is_plotted_against_its_axis(tmp_path):
 
 
 async def test_monitors_are_logs_with_their_own_times(tmp_path):
-    sink = Hdf5Sink(monitors={"SR:CURRENT": "mA"})
-    name = await sink.open(run_file(tmp_path))
+    sink = Hdf5Sink()
+    name = await sink.open(run_file(tmp_path, monitors={"SR:CURRENT": "mA"}))
     await sink.add_monitor("SR:CURRENT", EPOCH_NS + np.array([0, 10**9]), np.array([299.5, 299.0]))
     await sink.add_monitor("SR:CURRENT", EPOCH_NS + np.array([3 * 10**9]), np.array([np.nan]))
     await sink.close()
@@ -334,7 +334,7 @@ async def test_wrong_frames_are_refused(tmp_path):
         await sink.append(changed(columns, {"q": np.zeros(4)}))
     with pytest.raises(StorageError, match="cannot supersede frames 3 to 5, there are 5"):
         await sink.supersede(np.array([3, 5]))
-    with pytest.raises(StorageError, match="no place for monitor 'beam', only for: -"):
+    with pytest.raises(StorageError, match="no place for monitor 'beam', only for: ring"):
         await sink.add_monitor("beam", np.array([1]), np.array([1.0]))
     with pytest.raises(StorageError, match="no column for the phase nap"):
         await sink.add_ledger(LedgerRow(0, 0, 1, 1, 1, 1, phases={"nap": 1.0}))

@@ -41,12 +41,21 @@ class FlyerConfig:
     """Which controllers fly together.
 
     A name may point into a controller that is several things at once: ``"box.motion"``.
+
+    Args:
+        motion: the controller that moves.
+        capture: the controller that triggers and captures.
+        monitors: slow channels joined to the rows.
+        options: fields of :class:`~flyscan.flight.FlightOptions`.
+        align: axis to ``tolerance`` and ``distance`` (axis units): its encoder is set from the
+            motor's position and verified by a small move before the first flight of a run.
     """
 
     motion: str
     capture: str
     monitors: tuple[str, ...] = ()
     options: Mapping[str, float] = field(default_factory=dict[str, float])
+    align: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,11 @@ class HostConfig:
             }
             flyers = {
                 name: FlyerConfig(
-                    f["motion"], f["capture"], tuple(f.get("monitors", ())), f.get("options", {})
+                    f["motion"],
+                    f["capture"],
+                    tuple(f.get("monitors", ())),
+                    f.get("options", {}),
+                    f.get("align", {}),
                 )
                 for name, f in data["flyers"].items()
             }
@@ -106,6 +119,7 @@ class HostConfig:
                     "capture": f.capture,
                     "monitors": list(f.monitors),
                     "options": dict(f.options),
+                    "align": {axis: dict(a) for axis, a in f.align.items()},
                 }
                 for n, f in self.flyers.items()
             },

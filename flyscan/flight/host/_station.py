@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ...errors import BusyError, ConfigurationError, FlyscanError, HostError
+from .._align import Alignment
 from .._clock import Clock, RealClock
 from .._contract import Motion
 from .._path import Path
@@ -227,6 +228,7 @@ class Station:
             self._clock,
             partial(self._emit, flyer),
             FlightOptions(**config.options),
+            {axis: Alignment(**a) for axis, a in config.align.items()},
         )
 
     def _controller(self, reference: str) -> Any:
