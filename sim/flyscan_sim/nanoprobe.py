@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Final
 
@@ -19,9 +20,16 @@ __all__ = ["Nanoprobe", "NanoprobePorts"]
 
 WIRING: Final = PandaWiring(
     encoders={"INENC1": "x", "INENC2": "y", "INENC3": "z"},
-    pulses={"TTLIN1": "I0", "TTLIN2": "Fe", "TTLIN3": "Cu", "TTLIN4": "Zn"},
+    pulses={
+        "TTLIN1": "I0",
+        "TTLIN2": "Fe",
+        "TTLIN3": "Cu",
+        "TTLIN4": "Zn",
+        "TTLIN5": "E-727.1",
+        "TTLIN6": "E-727.2",
+    },
 )
-"""Cables between stage, detectors and PandA."""
+"""Cables to the PandA: encoders, detectors, trigger outputs of the piezo controller."""
 
 _PIEZO: Final = {"1": "x", "2": "y", "3": "z"}
 _DETECTOR_STAGE: Final = {"1": "detector"}
@@ -76,6 +84,12 @@ class Nanoprobe:
         self.world = nanoprobe_world(clock, seed, FaultScript.from_json(clock, *faults))
         self._host = host
         self._panda_host = panda_host or host
+        self.gcs = GcsServer(self.world, E727, _PIEZO, host, ports.gcs, homed=True)
+        self.gcs_c863 = GcsServer(
+            self.world, C863, _DETECTOR_STAGE, host, ports.gcs_c863, homed=True
+        )
+        for line in (1, 2):
+            self.world.connect(f"E-727.{line}", partial(self.gcs.rising_edges, line))
         self.panda = PandaServer(
             self.world,
             WIRING,
@@ -83,10 +97,6 @@ class Nanoprobe:
             control_port=ports.panda_control,
             data_port=ports.panda_data,
             block_period=block_period,
-        )
-        self.gcs = GcsServer(self.world, E727, _PIEZO, host, ports.gcs, homed=True)
-        self.gcs_c863 = GcsServer(
-            self.world, C863, _DETECTOR_STAGE, host, ports.gcs_c863, homed=True
         )
         self.beamline = Beamline(self.world, _MOTORS, prefix=prefix)
         self.ca = CaServer(self.beamline.records, host, ports.ca)

@@ -189,6 +189,18 @@ async def test_the_servers_share_one_world():
         assert await counts() - before == pytest.approx(10_000, abs=30)
 
 
+async def test_trigger_outputs_of_the_piezo_controller_reach_the_panda():
+    async with Nanoprobe(clock=ScaledClock(20.0)) as probe:
+        control, gcs = probe.panda.control_port, probe.gcs.port
+        for command in (b"COUNTER1.TRIG=TTLIN5.VAL", b"COUNTER1.ENABLE=ONE"):
+            assert await ask(control, command + b"\n") == "OK"
+        distance = b"CTO 1 2 1 1 3 0 1 1 0.5 1 8 50.2 1 9 59.8\nTRO 1 1\n"
+        assert await ask(gcs, distance + b"VEL 1 100\nMOV 1 60\nMOV? 1\n") == "1=60.0000000"
+        await probe.world.clock.sleep_until(probe.world.axes["x"].end_time() + 0.1)
+        pulses = int((await ask(control, b"COUNTER1.OUT?\n")).split("=")[1])
+    assert pulses == pytest.approx(10 / 0.5, abs=1)
+
+
 async def test_it_lives_on_a_manual_clock_and_leaves_nothing_behind():
     before = asyncio.all_tasks()
     clock = ManualClock()

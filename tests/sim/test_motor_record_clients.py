@@ -240,6 +240,20 @@ async def test_a_taken_port_is_a_clear_error():
         await second.stop()
 
 
+async def test_a_restarted_server_is_found_again(monkeypatch):
+    async with serve() as (_, server), connect(monkeypatch, server, f"{MOTOR}.VELO") as (speed,):
+        await speed.write([1.5], wait=True, timeout=5)
+        port = server.port
+        await server.stop()
+        await server.start()
+        assert server.port == port
+        context = Context()
+        (again,) = await context.get_pvs(f"{MOTOR}.VELO", timeout=5)
+        await again.wait_for_connection(timeout=5)
+        assert await value(again) == 1.5
+        await context.disconnect()
+
+
 async def test_nothing_is_left_after_stop_with_clients_connected(monkeypatch):
     before = asyncio.all_tasks()
     async with serve() as (_, server):

@@ -489,6 +489,17 @@ async def test_readbacks_cannot_be_written(motor, name):
         motor.put(**{name: 1})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("VAL", float("nan")), ("VELO", float("inf")), ("SPMG", 4), ("SPMG", "Run")]
+)
+async def test_impossible_values_are_refused_and_change_nothing(motor, name, value):
+    before = motor[name]
+    with pytest.raises(ValueError, match=r"finite|choice|not in"):
+        motor.put(**{name: value})
+    assert motor.record.posts == []
+    assert (motor[name], motor["DMOV"]) == (before, 1)
+
+
 writes = st.one_of(
     st.tuples(st.just("VAL"), st.floats(-60, 60)),
     st.tuples(st.just("DVAL"), st.floats(-60, 60)),

@@ -147,6 +147,28 @@ async def test_a_kilohertz_flight_costs_little():
     assert time.process_time() - begun < 0.2 * 2.0  # 2 s of flight; typically 2 % of a core
 
 
+async def test_lines_of_other_boxes_are_counted_once_each():
+    clock = ManualClock()
+    world = small_world(clock)
+    asked = []
+
+    def edges(start, end):
+        asked.append((start, end))
+        times = np.arange(1, 100) * 0.1
+        return times[(times > start) & (times <= end)]
+
+    world.connect("box.1", edges)
+    assert world.channels == ("I0", "Fe", "box.1")
+    await clock.advance(2.05)
+    np.testing.assert_array_equal(world.counted("box.1", [1.95, 0.05, 2.05]), [19, 0, 20])
+    await clock.advance(1.0)
+    assert world.counted("box.1", 3.05) == 30
+    assert world.counted("box.1", 0.15) == 1
+    assert asked == [(0.0, 2.05), (2.05, 3.05)]
+    with pytest.raises(ConfigurationError, match="channel 'Fe' exists already"):
+        world.connect("Fe", edges)
+
+
 async def test_the_future_and_unknown_channels_are_refused():
     world = small_world(ManualClock())
     with pytest.raises(ValueError, match="up to now"):

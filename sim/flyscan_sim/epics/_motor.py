@@ -94,10 +94,12 @@ class MotorRecord:
 
         Raises:
             KeyError: no such field, or not writable.
+            ValueError: the field cannot have that value; nothing has happened.
         """
         f, spec = self.fields, FIELDS[name]
         if not spec.writable:
             raise KeyError(f"{self.name}.{name} is not writable")
+        value = f.converted(name, value)
         self._read()
         if name in _TARGETS:
             f.post("DMOV", 0)  # blinks on every write of a target

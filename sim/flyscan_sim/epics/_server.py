@@ -61,6 +61,8 @@ class CaServer:
         context.port = self.port
         loops = [context.subscription_queue_loop(), *(r.run() for r in self._records)]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
+        for task in self._tasks:
+            task.add_done_callback(_report)
 
     async def stop(self) -> None:
         """Close everything; safe to call again."""
@@ -76,6 +78,9 @@ class CaServer:
             task.cancel()
         outcomes = await asyncio.gather(*ours, return_exceptions=True)
         await bound.tcp.wait_closed()
+        context = bound.context
+        for spec in list(context.subscriptions):  # the records may be served again
+            await spec.db_entry.unsubscribe(context.subscription_queue, spec)
         for outcome in outcomes:
             if isinstance(outcome, Exception):  # not a cancellation: a fault of the simulator
                 raise outcome
@@ -121,6 +126,12 @@ class CaServer:
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._clients.pop(task).close()
+
+
+def _report(task: asyncio.Task[Any]) -> None:
+    """Say at once that a part of the server has died, not when it is stopped."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("a part of the Channel Access server failed", exc_info=error)
 
 
 class _Context(Context):

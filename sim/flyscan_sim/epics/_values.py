@@ -14,6 +14,8 @@ __all__ = ["MSTA_SLIP", "MotorFields", "MotorSettings", "nint"]
 
 _SPEEDS = ("VELO", "BVEL", "JVEL", "HVEL")
 
+_STRING_LENGTH = 39  # of a DBF_STRING, less its terminator
+
 MSTA_SLIP = 0x40
 """Bit of MSTA: slip or stall detected."""
 
@@ -65,18 +67,29 @@ class MotorFields:
             self._values[name] = value
             self.posts.append((name, value))
 
+    def converted(self, name: str, value: Value) -> Value:
+        """A client's value in the type of the field.
+
+        Raises:
+            ValueError: not a finite number, or no such choice of a menu.
+        """
+        spec = FIELDS[name]
+        if spec.kind is Kind.STRING:
+            return str(value)[:_STRING_LENGTH]
+        if spec.kind is Kind.MENU:
+            menu = MENUS[spec.menu]
+            index = menu.index(value) if isinstance(value, str) else int(value)
+            if not 0 <= index < len(menu):
+                raise ValueError(f"{name} has no choice {value}")
+            return index
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError(f"{name} must be finite, not {value}")
+        return number if spec.kind is Kind.DOUBLE else int(number)
+
     def store(self, name: str, value: Value) -> None:
         """Take over a client's value; :meth:`echo` shows what became of it."""
-        kind = FIELDS[name].kind
-        if kind is Kind.STRING:
-            stored: Value = str(value)[:39]
-        elif kind is Kind.DOUBLE:
-            stored = float(value)
-        elif kind is Kind.MENU and isinstance(value, str):
-            stored = MENUS[FIELDS[name].menu].index(value)
-        else:
-            stored = int(value)
-        self._values[name] = stored
+        self._values[name] = value
 
     def echo(self, name: str) -> None:
         """Post a field even if unchanged, as whoever wrote it may wait for that."""

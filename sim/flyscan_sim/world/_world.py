@@ -15,6 +15,7 @@ from ._axis import AxisSpec, StageAxis
 from ._beam import RingSpec, Shutter, StorageRing
 from ._exposure import Exposure
 from ._faults import FaultScript
+from ._lines import Edges, PulseLine
 from ._poisson import PoissonProcess
 from ._sample import Field
 from ._trajectory import FloatArray
@@ -81,7 +82,8 @@ class World:
         self.ring = StorageRing(ring or RingSpec(), self.faults)
         self.shutter = Shutter(clock, self.faults, opened=shutter_open)
         self.channels = tuple(detectors)
-        self._detectors = tuple(detectors.values())
+        self._detectors = dict(detectors)
+        self._lines: dict[str, PulseLine] = {}
         self._horizontal = horizontal
         self._vertical = vertical
         self._exposure = Exposure(len(detectors), self._rates, self._spans)
@@ -100,12 +102,30 @@ class World:
         flat = np.maximum(when.ravel(), 0.0)
         if len(flat) and flat.max() > self.clock.now():
             raise ValueError(f"{channel} is counted up to now, not to {flat.max()} s")
-        number = self._number(channel)
-        counts = self._processes[number].count(self._exposure.integral(number, flat))
+        counts = self._count(channel, flat)
         return counts.reshape(when.shape)[()]
 
+    def connect(self, channel: str, edges: Edges) -> None:
+        """Add a channel that counts the rising edges of a line of another box.
+
+        Args:
+            channel: its name among `channels`.
+            edges: when the line rises.
+
+        Raises:
+            ConfigurationError: the name is taken.
+        """
+        if channel in self.channels:
+            raise ConfigurationError(
+                f"channel {channel!r} exists already",
+                device="world",
+                remedy="connect each line once, under a name of its own",
+            )
+        self._lines[channel] = PulseLine(edges)
+        self.channels += (channel,)
+
     def rate(self, channel: str, t: npt.ArrayLike) -> FloatArray:
-        """Mean pulses per second of `channel` at times `t`."""
+        """Mean pulses per second of detector `channel` at times `t`."""
         when = np.asarray(t, float)
         rates = self._rates(when.ravel())[self._number(channel)]
         return rates.reshape(when.shape)[()]
@@ -124,21 +144,28 @@ class World:
             total = total + scale * self.axes[name].position(t)
         return total
 
+    def _count(self, channel: str, t: FloatArray) -> npt.NDArray[np.int64]:
+        if channel in self._lines:
+            return self._lines[channel].count(t)
+        number = self._number(channel)
+        return self._processes[number].count(self._exposure.integral(number, t))
+
     def _number(self, channel: str) -> int:
-        if channel not in self.channels:
+        if channel not in self._detectors:
             raise ConfigurationError(
                 f"no detector channel {channel!r}",
                 device="world",
                 remedy=f"use one of {', '.join(self.channels)}",
             )
-        return self.channels.index(channel)
+        return list(self._detectors).index(channel)
 
     def _rates(self, t: FloatArray) -> FloatArray:
         """Pulse rates of all channels at times (n,), shape (channels, n)."""
         beam = self.ring.current(t) / self.ring.spec.current * self.shutter.is_open(t)
         x, y = self.sample_position(t)
         rates = [
-            d.dark + d.rate * beam * (d.field(x, y) if d.field else 1.0) for d in self._detectors
+            d.dark + d.rate * beam * (d.field(x, y) if d.field else 1.0)
+            for d in self._detectors.values()
         ]
         return np.array(rates).reshape(len(self._detectors), len(t))
 
