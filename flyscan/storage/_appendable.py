@@ -29,9 +29,13 @@ class Appendable:
         name: str,
         dtype: npt.DTypeLike,
         chunk_shape: tuple[int, ...],
-        fill: float | None = None,
+        default: float | None = None,
     ) -> Appendable:
-        """Create the dataset `name`, of rows shaped ``chunk_shape[1:]``."""
+        """Create the dataset `name`, of rows shaped ``chunk_shape[1:]``.
+
+        With a `default`, rows may be left out by :meth:`extend`; without one, new chunks are
+        not filled, which would write everything twice.
+        """
         tail = chunk_shape[1:]
         return cls(
             group.create_dataset(
@@ -40,7 +44,8 @@ class Appendable:
                 maxshape=(None, *tail),
                 dtype=dtype,
                 chunks=chunk_shape,
-                fillvalue=fill,
+                fillvalue=default,
+                fill_time="never" if default is None else "ifset",
             )
         )
 
@@ -56,6 +61,12 @@ class Appendable:
         self._dataset.resize(stop, axis=0)
         self._dataset[self.rows : stop] = values
         self.rows = stop
+
+    def extend(self, count: int) -> None:
+        """Add `count` rows of the default; takes no space."""
+        self._dirty = True
+        self._dataset.resize(self.rows + count, axis=0)
+        self.rows += count
 
     def clear(self, rows: npt.NDArray[np.int64]) -> None:
         """Set the given valid rows to zero, chunk by chunk however scattered they are."""

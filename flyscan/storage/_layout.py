@@ -38,6 +38,8 @@ class Column:
         title: what plots write at the axis.
         take: picks the column's rows out of frames.
         channel: the channel stored in it, if it is one.
+        default: value of rows that are not stored.
+        is_default: whether all rows of some frames have the default; None if that never pays.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Column:
     title: str
     take: Take
     channel: Channel | None = None
+    default: float | None = None
+    is_default: Callable[[Frames], bool] | None = None
 
     @property
     def row_bytes(self) -> int:
@@ -64,19 +68,22 @@ class Column:
         """Absolute path of the dataset in the file."""
         return f"{DATA}/{self.name}"
 
-    @property
-    def fill(self) -> float:
-        """Value of rows that were never written: NaN where there is one."""
-        return np.nan if np.dtype(self.dtype).kind == "f" else 0
-
-    def gather(self, batch: Sequence[Frames]) -> Array:
+    def gather(self, batch: Sequence[Frames]) -> Array | None:
         """The rows of consecutive frames as one contiguous array of the column's type.
+
+        Returns:
+            None if all of them have the column's default, so that they need not be stored.
 
         Raises:
             TypeError: the values do not fit the type without loss of kind.
         """
+        if self.is_default is not None and all(map(self.is_default, batch)):
+            return None
         parts = [np.asarray(self.take(frames)) for frames in batch]
-        return np.concatenate(parts, dtype=np.dtype(self.dtype), casting="same_kind")
+        dtype = np.dtype(self.dtype)
+        if len(parts) == 1:
+            return np.ascontiguousarray(parts[0].astype(dtype, casting="same_kind", copy=False))
+        return np.concatenate(parts, dtype=dtype, casting="same_kind")
 
 
 class Layout:
@@ -164,7 +171,16 @@ def _setpoint(axis: str, unit: str) -> Column:
         values = frames.setpoints.get(axis)
         return np.broadcast_to(np.nan, len(frames)) if values is None else values
 
-    return Column(f"{nexus_name(axis)}_setpoint", "<f8", (), unit, f"{axis} set-point", take)
+    return Column(
+        f"{nexus_name(axis)}_setpoint",
+        "<f8",
+        (),
+        unit,
+        f"{axis} set-point",
+        take,
+        default=np.nan,
+        is_default=lambda frames: axis not in frames.setpoints,
+    )
 
 
 def _fixed(epoch_ns: int) -> tuple[Column, ...]:
@@ -176,12 +192,17 @@ def _fixed(epoch_ns: int) -> tuple[Column, ...]:
         Column("exposure", "<f8", (), "s", "live time", lambda f: f.block.exposure),
         Column("point", "<i8", (), "", "path index", lambda f: f.point),
         Column("segment", "<i4", (), "", "segment index", lambda f: f.segment),
-        Column("flight", "<i4", (), "", "flight number", _flight),
+        Column(
+            "flight",
+            "<i4",
+            (),
+            "",
+            "flight number",
+            lambda f: np.broadcast_to(np.int32(f.flight), len(f)),
+            default=0,
+            is_default=lambda f: f.flight == 0,
+        ),
     )
-
-
-def _flight(frames: Frames) -> npt.ArrayLike:
-    return np.broadcast_to(np.int32(frames.flight), len(frames))
 
 
 _KEEP = Column(
@@ -191,6 +212,8 @@ _KEEP = Column(
     "",
     "1 where this frame stands for its point",
     lambda f: np.broadcast_to(np.uint8(1), len(f)),
+    default=1,
+    is_default=lambda _: True,
 )
 
 

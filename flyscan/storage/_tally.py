@@ -18,6 +18,7 @@ SLICE = 1 << 20
 _COLUMNS = ("time", "point", "segment", "flight", "keep")
 
 Counts = npt.NDArray[np.int64]
+Tally = npt.NDArray[np.int32]
 Rows = Mapping[str, npt.NDArray[Any]]
 
 
@@ -30,15 +31,16 @@ class FlightTally:
         frames: frames stored.
         kept_of_point: kept frames per path index.
         stored_of_segment: frames per segment.
+        kept_of_segment: kept frames per segment.
     """
 
     def __init__(self, number: int, path: Path) -> None:
         self.number = number
         self.path = path
         self.frames = 0
-        self.kept_of_point: Counts = np.zeros(path.points, np.int64)
-        self.stored_of_segment: Counts = np.zeros(path.segment_count, np.int64)
-        self.kept_of_segment: Counts = np.zeros(path.segment_count, np.int64)
+        self.kept_of_point: Tally = np.zeros(path.points, np.int32)
+        self.stored_of_segment: Tally = np.zeros(path.segment_count, np.int32)
+        self.kept_of_segment: Tally = np.zeros(path.segment_count, np.int32)
         self._last_time = -np.inf
         self._backwards: int | None = None
         self._strays: int | None = None
@@ -54,10 +56,9 @@ class FlightTally:
         self._strays = _earliest(self._strays, ~known, first)
         if known.all():
             self._check_segments(point, segment, first)
-        self.kept_of_point += np.bincount(point[known & kept], minlength=self.path.points)
-        count = self.path.segment_count
-        self.stored_of_segment += np.bincount(segment[known], minlength=count)
-        self.kept_of_segment += np.bincount(segment[known & kept], minlength=count)
+        _count(self.kept_of_point, point[known & kept])
+        _count(self.stored_of_segment, segment[known])
+        _count(self.kept_of_segment, segment[known & kept])
 
     @property
     def missing(self) -> Counts:
@@ -123,6 +124,14 @@ def tally_flights(
             part = {name: values[start:stop] for name, values in rows.items()}
             tallies[number].add(part, first + start)
     return tallies, problems
+
+
+def _count(tally: Tally, numbers: Counts) -> None:
+    """Count `numbers` into a tally, touching only the part they are in."""
+    if len(numbers):
+        low = int(numbers.min())
+        counts = np.bincount(numbers - low)
+        tally[low : low + len(counts)] += counts.astype(np.int32)
 
 
 def _runs(values: npt.NDArray[Any]) -> Iterator[tuple[int, int]]:

@@ -421,3 +421,28 @@ async def test_channel_names_are_made_fit_for_nexus(tmp_path):
     await sink.close()
     with h5py.File(name, "r") as file:
         assert file["entry/data/det_1_sum"].attrs["long_name"] == "det-1 sum"
+
+
+async def test_what_is_the_same_for_all_rows_takes_no_space(tmp_path):
+    path = snake(2, 1000)
+    sink = Hdf5Sink()
+    name = await sink.open(run_file(tmp_path, axes={"y": "um", "x": "um", "z": "um"}))
+    await sink.append(frames(0, range(500), path))
+    await sink.flush()
+    with h5py.File(name, "r", swmr=True) as file:
+        data = file["entry/data"]
+        stored = {key: column.id.get_storage_size() for key, column in data.items()}
+        assert {key for key, size in stored.items() if size == 0} == {
+            "flight",
+            "keep",
+            "z_setpoint",
+        }
+        assert (data["keep"][()] == 1).all()
+    await sink.append(frames(500, range(500, 600), path, flight=2))
+    await sink.supersede(np.array([3, 550]))
+    await sink.append(frames(600, range(100), path, flight=2))
+    await sink.close()
+    data = contents(name)
+    np.testing.assert_array_equal(data["flight"], np.repeat([0, 2], [500, 200]))
+    np.testing.assert_array_equal(np.flatnonzero(data["keep"] != 1), [3, 550])
+    assert np.isnan(data["z_setpoint"]).all()

@@ -1,0 +1,151 @@
+"""The PandA binding's way from socket to blocks as a Capture, for a source without controls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+
+from flyscan.controllers._axis_map import AxisMap
+from flyscan.controllers.panda._columns import channel_column, encoder_columns
+from flyscan.controllers.panda._config import ChannelSpec
+from flyscan.controllers.panda._data import DataLink
+from flyscan.controllers.panda._rows import RowAssembler
+from flyscan.controllers.panda._stream import RowStream
+from flyscan.flight import (
+    Block,
+    Capture,
+    CaptureCapabilities,
+    Channel,
+    Clock,
+    EndReason,
+    Path,
+    RealClock,
+    RestoreStep,
+    Sweep,
+)
+
+from ._source import CLOCK_HZ, GATE_TICKS, INDEX
+
+__all__ = ["SourceCapture"]
+
+HOST = "127.0.0.1"
+END_TIMEOUT = 300.0
+
+
+def _columns() -> tuple:
+    encoders = {
+        axis: AxisMap(encoder=f"INENC{i}", resolution=0.001, unit="um")
+        for i, axis in enumerate(("x", "y"), 1)
+    }
+    positions = [
+        c for a, m in encoders.items() for c in encoder_columns(a, m, "panda://", CLOCK_HZ)
+    ]
+    plain = ("counts", "1", "0")
+    counts = [
+        channel_column(name, ChannelSpec(f"COUNTER{i}.OUT", "Diff"), plain, "panda://")
+        for i, name in enumerate(("I0", "Fe"), 1)
+    ]
+    return (*positions, *counts)
+
+
+class SourceCapture(Capture):
+    """Captures dwells from the free-running source at `port`."""
+
+    def __init__(self, name: str, port: int, clock: Clock | None = None) -> None:
+        self.name = name
+        self._port = port
+        self._clock = clock or RealClock()
+        self._columns = _columns()
+        self._rows = 0
+        self._stream: RowStream | None = None
+        self._begun = asyncio.Event()
+        self._disarmed = asyncio.Event()
+
+    @property
+    def capabilities(self) -> CaptureCapabilities:
+        return CaptureCapabilities(min_period=0.0, block_period=0.1, position=False)
+
+    def channels(self) -> tuple[Channel, ...]:
+        return tuple(column.channel for column in self._columns)
+
+    async def connect(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        await self.stop()
+
+    def validate(self, path: Path) -> tuple[str, ...]:
+        return ()
+
+    async def check(self, path: Path) -> None:
+        pass
+
+    async def align(
+        self,
+        axis: str,
+        readback: Callable[[], Awaitable[float]],
+        *,
+        tolerance: float,
+        move: Callable[[float], Awaitable[None]] | None = None,
+        distance: float = 0.0,
+    ) -> float:
+        return 0.0
+
+    async def arm(self, path: Path, from_point: int) -> None:
+        self._begun.clear()
+        self._disarmed.clear()
+        self._rows = path.points - from_point
+
+    async def begin(self, sweep: Sweep) -> None:
+        rows = RowAssembler(self.name, self._columns, INDEX, CLOCK_HZ)
+        rows.expect_gate(0, GATE_TICKS)
+        connect = partial(DataLink, self.name, HOST, self._port, 5.0)
+        self._stream = RowStream(self.name, connect, rows, self._clock, 5.0)
+        await self._stream.open()
+        self._begun.set()
+
+    async def reached(self) -> int:
+        return 0 if self._stream is None else min(self._rows, self._stream.rows.accepted)
+
+    async def hold(self) -> None:
+        pass
+
+    async def end(self, sweep: Sweep) -> int:
+        if self._stream is not None:
+            await self._stream.wait_seen(self._rows, END_TIMEOUT)
+        return sweep.segment.end_point
+
+    async def retune(self, factor: float) -> None:
+        pass
+
+    async def disarm(self) -> int:
+        self._disarmed.set()
+        return self._rows
+
+    async def blocks(self) -> AsyncIterator[Block]:
+        await self._begun.wait()
+        if self._stream is None:
+            return
+        async for block in self._stream.blocks():
+            yield block.rows(block.first, self._rows)
+            if block.stop >= self._rows:
+                break
+        await self._stream.close()
+        await self._disarmed.wait()
+
+    @property
+    def end_reason(self) -> EndReason | None:
+        return None
+
+    async def stop(self) -> None:
+        self._begun.set()
+        self._disarmed.set()
+        if self._stream is not None:
+            await self._stream.close()
+
+    def restore_steps(self) -> tuple[RestoreStep, ...]:
+        return ()
+
+    async def restore(self, steps: tuple[RestoreStep, ...] | None = None) -> None:
+        pass
