@@ -1,4 +1,4 @@
-"""A simulated controller on a socket and the motion that drives it, in real time."""
+"""A simulated controller on a socket and the motion that drives it, in time that is jumped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from flyscan.controllers.gcs import GcsMotion
-from flyscan.flight import Path, RealClock, Sweep, plan_sweep
+from flyscan.flight import Clock, ManualClock, Path, Sweep, cancel, plan_sweep
 from flyscan_sim.gcs import C863, C885, E727, GcsServer, Profile
 from flyscan_sim.world import AxisSpec, FaultScript, World
 
@@ -42,11 +42,17 @@ class Rig:
     """World, server and motion."""
 
     def __init__(
-        self, model: str, *, axes: Config | None = None, homed: bool = True, **options: Any
+        self,
+        model: str,
+        *,
+        axes: Config | None = None,
+        homed: bool = True,
+        clock: Clock | None = None,
+        **options: Any,
     ) -> None:
         self.model = model
         profile, spec, wiring, config = PROFILES[model]
-        self.clock = RealClock()
+        self.clock = clock or ManualClock()
         stages = dict.fromkeys(wiring.values(), spec)
         faults = FaultScript(self.clock)
         self.world = World(self.clock, stages, {}, horizontal={}, vertical={}, faults=faults)
@@ -88,9 +94,19 @@ class Rig:
 async def running(model: str, **options: Any) -> AsyncIterator[Rig]:
     rig = Rig(model, **options)
     await rig.start()
+    pump = None
+    if isinstance(rig.clock, ManualClock):
+        pump = asyncio.create_task(pass_time(rig.clock))
     try:
         await rig.motion.connect()
         yield rig
     finally:
         await rig.motion.close()
         await rig.server.stop()
+        await cancel(pump)
+
+
+async def pass_time(clock: ManualClock) -> None:
+    """Jump from deadline to deadline whenever sockets have come to rest."""
+    while True:
+        await clock.advance_to(clock.next_deadline or clock.now())

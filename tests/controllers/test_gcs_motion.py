@@ -19,7 +19,7 @@ from flyscan.errors import (
     NotReadyError,
     WatchdogError,
 )
-from flyscan.flight import JoinOutcome, RestoreStep
+from flyscan.flight import JoinOutcome, RealClock, RestoreStep
 from tests.controllers.gcs_rig import PROFILES, Rig, running
 
 MODELS = list(PROFILES)
@@ -167,8 +167,8 @@ async def test_a_sweep_ends_at_its_target_in_its_time(model: str):
         assert await rig.motion.join() is JoinOutcome.DONE
         ended = rig.clock.now()
         assert stage(rig).commanded(ended) == pytest.approx(sweep.target["x"], abs=1e-6)
-        # Little of the turnaround is wasted: the end is noticed within some milliseconds.
-        assert sweep.duration - 0.01 < ended - began < sweep.duration + 0.05
+        # Little of the turnaround is wasted: the end is noticed within milliseconds.
+        assert sweep.duration - 1e-6 <= ended - began < sweep.duration + 0.003
         started = stage(rig).end_time() - sweep.duration
         passing = started + sweep.lead + np.linspace(0, 0.9, 5) * sweep.segment.duration
         speeds = np.abs(stage(rig).velocity(passing))
@@ -207,7 +207,7 @@ async def test_a_small_move_takes_little_longer_than_the_stage_needs():
         await rig.motion.prepare(await rig.plan(path))
         began = rig.clock.now()
         await rig.motion.prepare(await rig.plan(path, point=1))
-        assert rig.clock.now() - began < 0.025
+        assert rig.clock.now() - began < 0.005
 
 
 async def test_a_dwell_moves_nothing():
@@ -539,7 +539,7 @@ async def test_a_lost_connection_does_not_end_a_sweep():
 
 
 async def test_slow_and_garbled_answers_do_not_end_a_sweep():
-    async with running("E-727", timeout=0.1) as rig:
+    async with running("E-727", clock=RealClock(), timeout=0.1) as rig:
         joined = await flying(rig, Linspace("x", 40, 50, 50), 0.01)
         rig.world.faults.add("slow_replies", delay=0.15, **{"for": 0.1})
         rig.world.faults.add("garbage", at=rig.clock.now() + 0.2)

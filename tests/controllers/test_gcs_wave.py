@@ -160,7 +160,7 @@ def shape_error(rig: Rig, sweep: Sweep, earliest: float, latest: float) -> float
         flown = rig.world.axes[axis].commanded(start + times)
         return float(np.abs(flown - curve[axis]).max())
 
-    starts = np.arange(earliest, latest, 1e-5)
+    starts = np.arange(earliest, latest + 1e-3, 1e-5)
     return max(min(error(axis, start) for start in starts) for axis in curve)
 
 
