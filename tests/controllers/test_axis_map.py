@@ -7,10 +7,11 @@ import math
 
 import numpy as np
 import pytest
-from flyscan.controllers._axis_map import INT32_MAX, AxisMap, align
-from flyscan.errors import ConfigurationError, LimitError, NotReadyError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from flyscan.controllers._axis_map import INT32_MAX, AxisMap, align
+from flyscan.errors import ConfigurationError, LimitError, NotReadyError
 
 signs = st.sampled_from([-1, 1])
 lengths = st.floats(-1e4, 1e4)
@@ -110,9 +111,7 @@ MAP = AxisMap("INENC1", 0.001, sign=-1, zero=3.0, direction=-1, offset=7.0, unit
 
 async def test_an_incremental_encoder_is_preset_from_the_motor():
     stage = Stage(MAP, incremental=True)
-    off = await align(
-        MAP, stage, stage.readback, tolerance=0.01, move=stage.move, distance=1.0
-    )
+    off = await align(MAP, stage, stage.readback, tolerance=0.01, move=stage.move, distance=1.0)
     assert abs(off) < 0.001
     assert await stage.read() == round(MAP.counts(12.0))
     assert stage.moves == [13.0, 12.0]

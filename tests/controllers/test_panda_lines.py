@@ -6,6 +6,9 @@ import base64
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
 from flyscan.controllers._axis_map import AxisMap
 from flyscan.controllers.panda._config import TriggerChoice
 from flyscan.controllers.panda._lines import (
@@ -19,15 +22,11 @@ from flyscan.controllers.panda._lines import (
 )
 from flyscan.errors import ConfigurationError, LimitError
 from flyscan.flight import AxisLimits, Segment, Trigger, plan_sweep
-from hypothesis import assume, given
-from hypothesis import strategies as st
 
 LIMITS = {"x": AxisLimits(-1e9, 1e9, 1e9, 1e9, "um")}
 
 
-def segment(
-    start: float, stop: float, points: int, trigger: Trigger = Trigger.POSITION
-) -> Segment:
+def segment(start: float, stop: float, points: int, trigger: Trigger = Trigger.POSITION) -> Segment:
     return Segment(3, 100, points, {"x": start}, {"x": stop}, 0.001, trigger)
 
 
