@@ -64,7 +64,7 @@ class Rig:
 
     def motion(self, **settings: object) -> EpicsMotion:
         axes = {axis: {"pv": self.pv(axis.upper())} | settings for axis in ("x", "y")}
-        return EpicsMotion("coarse", axes, clock=self.clock, timeout=2.0)
+        return EpicsMotion("coarse", axes, clock=self.clock, timeout=10.0)
 
 
 @asynccontextmanager

@@ -314,7 +314,7 @@ async def test_a_connection_that_stays_away_is_named(rig: Rig, motion: EpicsMoti
 
     with pytest.raises(ConnectionLostError, match=r"coarse\.x: no connection to T\d+:X for"):
         await motion.join()
-    assert 15 <= rig.clock.now() - began < 25
+    assert 15 <= rig.clock.now() - began < 45
 
 
 async def test_nobody_there_is_a_lost_connection(rig: Rig) -> None:

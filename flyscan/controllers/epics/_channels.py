@@ -14,6 +14,7 @@ from ...errors import ConfigurationError, ConnectionLostError
 __all__ = ["ChannelAccess", "Update"]
 
 SEVERITY_INVALID = 3
+_CIRCUITS_CLOSE_S = 0.05
 
 
 class _Subscription(Protocol):
@@ -91,6 +92,9 @@ class ChannelAccess:
         others = any(info.subscriber_count for info in aioca.get_channel_infos())
         if ChannelAccess._open == 0 and not others:
             aioca.purge_channel_caches()
+            # libca closes circuits from its own threads. A channel made meanwhile may land on a
+            # circuit about to close, and is then searched for again only after up to 10 s.
+            await asyncio.sleep(_CIRCUITS_CLOSE_S)
 
     async def read(self, pvs: Sequence[str]) -> list[float]:
         """Present values as numbers; a menu gives its index.
