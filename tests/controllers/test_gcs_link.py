@@ -156,6 +156,7 @@ async def test_garbage_without_a_line_end_is_swept_away(box: FakeBox, link: GcsL
     box.replies["POS?"] = lambda box, command: next(replies)
     assert await ask(link) == 3
     assert await ask(link) == 4
+    assert box.connections == 1
 
 
 async def test_lasting_garbage_is_an_error(box: FakeBox, link: GcsLink):

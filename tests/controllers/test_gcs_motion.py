@@ -531,6 +531,25 @@ async def test_a_motion_that_does_not_end_is_given_up(monkeypatch: pytest.Monkey
         await rig.motion.stop()
 
 
+async def test_an_approach_that_does_not_end_is_given_up():
+    async with running("E-727") as rig:
+        sweep = await rig.plan(rig.path(*LONG))
+        task = asyncio.ensure_future(rig.motion.prepare(sweep))
+        while not stage(rig).moving(rig.clock.now()):
+            await rig.clock.sleep(0.001)
+        await rig.other_client("VEL 1 0.05", "MOV 1 60")
+        with pytest.raises(WatchdogError, match="still moving, expected at rest after"):
+            await task
+        assert not stage(rig).moving(rig.clock.now())
+
+
+async def test_an_approach_that_ends_elsewhere_is_an_error():
+    async with running("E-727") as rig:
+        rig.world.faults.add("following_error", axis="x", offset=1.0)
+        with pytest.raises(MotionError, match=r"is at 1[01]\.?\d* um, expected at 10 um"):
+            await rig.motion.move_to("x", 10.0)
+
+
 async def test_a_lost_connection_does_not_end_a_sweep():
     async with running("E-727") as rig:
         joined = await flying(rig, Linspace("x", 40, 50, 50), 0.006)
@@ -574,6 +593,7 @@ async def test_stop_ends_everything_any_number_of_times(model: str):
         assert stage(rig).commanded(now) < sweep.target["x"]
         await rig.motion.stop()
         assert await rig.other_client("ERR?") == "0\n"
+        await rig.motion.move_to("x", sweep.origin["x"])
         assert await fly(rig, await line(rig)) is JoinOutcome.DONE
 
 
@@ -600,6 +620,15 @@ async def test_settings_are_put_back_as_found():
         assert await rig.other_client(*asked) == found
         assert rig.motion.restore_steps() == ()
         await rig.motion.restore()
+
+
+async def test_the_way_to_the_run_up_is_as_fast_as_the_limits_allow():
+    async with running("C-863") as rig:
+        sweep = await line(rig)
+        await rig.other_client("VEL 1 1", "ACC 1 5", "DEC 1 5")
+        await rig.motion.prepare(sweep)
+        found = await rig.other_client("VEL? 1", "ACC? 1", "DEC? 1")
+        assert found == "1=50.0000000\n1=500.0000000\n1=500.0000000\n"
 
 
 async def test_settings_are_put_back_from_a_journal():

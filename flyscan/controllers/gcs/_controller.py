@@ -407,7 +407,10 @@ class GcsController:
                 stops[user] = position + (step if distance > 0 else -step)
         if stops:
             await self.move(stops)
-        await self.rest(under_way, 2 * ahead)
+        try:
+            await self.rest(under_way, 2 * ahead)
+        except WatchdogError:  # somebody else steers them: nothing but STP is left
+            await self.stop()
 
     def _braking_time(self, user: str) -> float:
         """Seconds at full speed in which an axis covers its braking distance and its lag."""
