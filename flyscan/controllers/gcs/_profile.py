@@ -1,8 +1,8 @@
 """What is known of a controller model beyond what it says of itself, as data.
 
-Sources: PI user manuals E-727 (E727T0005: 50 us servo cycle, wave memory of 262144 points, no
-statement about ``VEL`` during a move) and C-863.12 (MS249E: "all motion parameters can be
-changed while the axis moves").
+Sources: PI user manuals E-727 (E727T0005: 50 us servo cycle, wave memory of 262144 points) and
+C-863.12 (MS249E: motion parameters may change during a move). Whether other models take ``VEL``
+during a move is not verified, so they are taken not to.
 """
 
 from __future__ import annotations
