@@ -38,8 +38,9 @@ def run_page(page: Path, extra: dict[str, str] | None = None) -> subprocess.Comp
 @contextmanager
 def simulator(world: str) -> Iterator[dict[str, str]]:
     """`flyscan-sim` while the page runs; environment variables that tell the page about it."""
-    command = [sys.executable, "-m", "flyscan_sim.cli", world]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "flyscan_sim", world, "--exit-with-parent"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True) as process:
         try:
             assert process.stdout is not None
             with selectors.DefaultSelector() as ready:
@@ -148,6 +149,31 @@ def test_a_page_says_what_it_needs(tmp_path: Path) -> None:
     assert needs(text) == "nanoprobe"
     assert needs(GOOD) is None
     done = run_page(page, {"FLYSCAN_ENDPOINTS": '{"ca": {"host": "127.0.0.1"}}'})
+    assert done.returncode == 0, done.stderr
+
+
+MEETING = """
+<!-- needs: nanoprobe -->
+```python
+from flyscan.controllers import EpicsMotion
+
+stage = EpicsMotion("coarse", {"x": {"pv": endpoints["ca"]["motors"][0]}})
+await stage.connect()
+print(await stage.position())
+await stage.close()
+```
+
+<!-- output -->
+```text
+{'x': ...}
+```
+"""
+
+
+def test_a_page_meets_the_simulator_it_needs(tmp_path: Path) -> None:
+    with simulator("nanoprobe") as extra:
+        done = run_page(written(tmp_path, MEETING), extra)
+
     assert done.returncode == 0, done.stderr
 
 
