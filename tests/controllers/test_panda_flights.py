@@ -262,7 +262,7 @@ async def test_nothing_works_before_connecting():
     await capture.close()
 
 
-async def test_a_line_is_set_up_in_two_round_trips(monkeypatch: pytest.MonkeyPatch):
+async def test_a_line_is_set_up_in_one_round_trip(monkeypatch: pytest.MonkeyPatch):
     async with bench() as b:
         path = grid(points=20, lines=2)
         await b.capture.arm(path, 0)
@@ -279,5 +279,5 @@ async def test_a_line_is_set_up_in_two_round_trips(monkeypatch: pytest.MonkeyPat
 
         monkeypatch.setattr(b.capture._control, "_exchange", counted)
         await b.capture.begin(sweep)
-        assert len(calls) == 2  # the reconfiguration, and the check that the box waits
+        assert len(calls) == 1  # settings that differ, and the check that the box waits
         await b.capture.disarm()

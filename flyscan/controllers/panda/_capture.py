@@ -51,7 +51,7 @@ class PandaCapture(Capture):
         host: address of the box.
         control_port: port of its control server.
         data_port: port of its data server.
-        encoders: axis to :class:`~flyscan.controllers._axis_map.AxisMap` or its dictionary.
+        encoders: axis to :class:`~flyscan.controllers.AxisMap` or its dictionary.
         channels: name to :class:`ChannelSpec` or its dictionary: counters and other positions.
         exposure: gate of a row in seconds; None for the fraction `duty` of its period.
         duty: see `exposure`; below 1, since a gate must end before the next trigger comes,
@@ -203,8 +203,14 @@ class PandaCapture(Capture):
     ) -> float:
         """Set and verify the encoder of `axis` against its motor, at rest.
 
-        Parameters, result and errors are those of :func:`flyscan.controllers._axis_map.align`.
+        Parameters, result and errors are those of :func:`flyscan.controllers.align`.
         """
+        if axis not in self._encoders:
+            raise ConfigurationError(
+                f"no encoder is configured for axis {axis!r}",
+                device=self.name,
+                remedy=f"axes with encoders are {', '.join(self._encoders) or 'none'}",
+            )
         axis_map = self._encoders[axis]
         port = await PandaEncoder.of(self._control, axis_map.encoder)
         return await align(

@@ -11,7 +11,7 @@ from ._lines import Method
 from ._plan import Planner
 from ._settings import Settings, table_request
 from ._stream import RowStream
-from ._text import Request
+from ._text import Reply, Request
 from ._triggers import Program
 
 __all__ = ["POLL", "SweepRunner"]
@@ -73,49 +73,51 @@ class SweepRunner:
             return
         program = self._planner.program(sweep)
         if self._program is not None:
+            await self._settle(self._program)
             program.rows_before = self._program.rows_before + self._program.done
-        await self._set_up(program)
+        replies = await self._set_up(program)
         self._program = program
-        await self._await_ready(program, sweep)
-        if program.static:
-            await self._write({self._box.names.go: "1"})
+        await self._await_ready(program, sweep, await self._checked(replies))
 
     async def _continues(self, sweep: Sweep) -> bool:
         """Whether the triggers of this sweep are armed already, from before a hold."""
         program = self._program
-        if program is None or program.halted or program.done == program.points:
+        if program is None or program.method is Method.TIME or program.done == program.points:
             return False
         await self.reached()
         if (
-            program.method is Method.TIME
-            or program.segment.index != sweep.segment.index
+            program.segment.index != sweep.segment.index
             or program.next_point != sweep.from_point
             or program.done == program.points
         ):
             return False
-        await self._await_ready(program, sweep)
+        await self._await_ready(program, sweep, await self._poll(*self._ready_fields(program)))
         return True
 
-    async def _set_up(self, program: Program) -> None:
-        """Triggers off, everything that differs written, triggers on: one round trip, or two."""
+    async def _set_up(self, program: Program) -> list[Reply]:
+        """Triggers off, everything that differs written, triggers on, first look at them.
+
+        One round trip, or two with a table. Returns the replies to :meth:`_queries` for
+        :meth:`_ready_fields`.
+        """
         names = self._box.names
         counter = [f"{names.counter_out}?"] if names.counter_out else []
-        requests: list[Request] = [f"{names.run}=0", f"{names.go}=0", *counter]
-        requests += self._settings.pending(program.fields)
+        off: list[Request] = [f"{names.run}=0", f"{names.go}=0", *counter]
+        off += self._settings.pending(program.fields)
+        levels = {names.run: "1", names.go: "1" if program.static else "0"}
+        on = [f"{bit}={level}" for bit, level in levels.items()]
+        on += self._queries(self._ready_fields(program))
         if program.table:
-            requests.append(table_request(names.seq["TABLE"], program.table))
-            replies = await self._control.run(*requests)
+            off.append(table_request(names.seq["TABLE"], program.table))
+            replies = await self._control.run(*off)
             await self._await_table()
-            await self._control.run(f"{names.run}=1")
+            replies += await self._control.run(*on)
         else:
-            replies = await self._control.run(*requests, f"{names.run}=1")
-        self._settings.note({**program.fields, names.run: "1", names.go: "0"})
+            replies = await self._control.run(*off, *on)
+        self._settings.note({**program.fields, **levels})
         program.row = int(replies[2].value) if counter else program.rows_before
         self._stream.rows.expect_gate(program.row, program.timing.gate)
-
-    async def _write(self, fields: dict[str, str]) -> None:
-        await self._control.run(*(f"{field}={value}" for field, value in fields.items()))
-        self._settings.note(fields)
+        return replies[len(off) + len(levels) :]
 
     async def _await_table(self) -> None:
         """The sequencer needs its enable to rise after it has taken the table."""
@@ -130,21 +132,27 @@ class SweepRunner:
                 )
             await self._clock.sleep(POLL)
 
-    async def _await_ready(self, program: Program, sweep: Sweep) -> None:
-        if program.static:
+    def _ready_fields(self, program: Program) -> tuple[str, ...]:
+        """What shows that the box waits where the stage is; nothing to see before a dwell."""
+        axis_map = self._planner.axis_map(program.segment)
+        if program.static or axis_map is None:
+            return ()
+        return (f"{axis_map.encoder}.VAL", *program.ready_fields(self._box.names))
+
+    async def _await_ready(self, program: Program, sweep: Sweep, values: list[str]) -> None:
+        """Wait until the values of :meth:`_ready_fields` are right, beginning with `values`."""
+        axis_map = self._planner.axis_map(program.segment)
+        if program.static or axis_map is None:
             return
-        fast = sweep.segment.fast or ""
-        encoder = f"{self._planner.encoders[fast].encoder}.VAL"
-        ready = program.ready_fields(self._box.names)
         deadline = self._clock.now() + self._timeout
         while True:
-            counts, *values = await self._poll(encoder, *ready)
-            seen = self._planner.encoders[fast].user(int(counts))
-            if program.ready(values) and _in_front(sweep, seen):
+            seen = axis_map.user(int(values[0]))
+            if program.ready(values[1:]) and _in_front(sweep, seen):
                 return
             if self._clock.now() > deadline:
                 raise self._not_ready(program, sweep, seen)
             await self._clock.sleep(POLL)
+            values = await self._poll(*self._ready_fields(program))
 
     def _not_ready(self, program: Program, sweep: Sweep, seen: float) -> CaptureError:
         """Why the stage must not start: triggers would not come, or not where they should."""
@@ -169,8 +177,14 @@ class SweepRunner:
             CaptureError: the capture ended, or somebody changed the settings.
         """
         self._stream.raise_error()
-        queries = [f"{f}?" for f in (*fields, "*PCAP.STATUS", "*CHANGES.CONFIG")]
-        *values, status, changes = await self._control.run(*queries)
+        return await self._checked(await self._control.run(*self._queries(fields)))
+
+    def _queries(self, fields: tuple[str, ...]) -> list[str]:
+        return [f"{f}?" for f in (*fields, "*PCAP.STATUS", "*CHANGES.CONFIG")]
+
+    async def _checked(self, replies: list[Reply]) -> list[str]:
+        """Values from the replies to :meth:`_queries`."""
+        *values, status, changes = replies
         if self._settings.foreign(changes.items):
             clients = await foreign_clients(self._control, self._stream)
             self._settings.check_changes(changes.items, others_text(clients))
@@ -183,7 +197,7 @@ class SweepRunner:
         program = self._program
         if program is None:
             return self._next_point
-        if not program.halted:
+        if not await self._settle(program):
             values = await self._poll(*program.progress_fields(self._box.names))
             program.progress(values, self._name)
         return program.next_point
@@ -195,16 +209,22 @@ class SweepRunner:
         first one of the resumed train.
         """
         program = self._program
-        if program is None or program.method is not Method.TIME or program.halted:
+        if program is None or program.method is not Method.TIME or program.edges is not None:
             return
         names = self._box.names
-        replies = await self._control.run(
-            f"{names.run}=0", f"{names.go}=0", f"{names.counter_out}?"
-        )
-        self._settings.note({names.run: "0", names.go: "0"})
-        await self._stream.wait_seen(int(replies[-1].value), self._delivery)
+        levels = {names.run: "0", names.go: "0"}
+        off = [f"{bit}={level}" for bit, level in levels.items()]
+        replies = await self._control.run(*off, f"{names.counter_out}?")
+        self._settings.note(levels)
+        program.edges = int(replies[-1].value)
+
+    async def _settle(self, program: Program) -> bool:
+        """Whether a train was stopped; then wait for its rows to know which of them are whole."""
+        if program.edges is None:
+            return False
+        await self._stream.wait_seen(program.edges, self._delivery)
         program.done = self._stream.rows.accepted - program.rows_before
-        program.halted = True
+        return True
 
     async def end(self, sweep: Sweep) -> int:
         """Wait for the last gate of the sweep; next point not triggered."""
@@ -216,7 +236,7 @@ class SweepRunner:
                 remedy="this is a defect of the caller: begin comes before end",
             )
         done, deadline = -1, 0.0
-        while not program.halted:
+        while not await self._settle(program):
             open_gate = await self._advance(program)
             if program.done > done:
                 done, deadline = program.done, self._clock.now() + self._patience(program)

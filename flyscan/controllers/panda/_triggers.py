@@ -40,6 +40,7 @@ class Program:
         rows_before: rows of earlier programs since arming.
         row: number of the first captured row, cut ones counted.
         done: triggers known to have been made.
+        edges: rows captured since arming, cut ones counted, when a train was stopped.
     """
 
     method: Method
@@ -52,7 +53,7 @@ class Program:
     rows_before: int = 0
     row: int = 0
     done: int = 0
-    halted: bool = False
+    edges: int | None = None
     state: str = field(default="", repr=False)
 
     @property
