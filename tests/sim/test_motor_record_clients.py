@@ -181,9 +181,11 @@ async def test_a_write_with_completion_waits_and_holds_back_the_next_one(monkeyp
 
 
 async def test_refused_writes_are_errors_and_leave_no_alarm(monkeypatch):
-    names = (f"{MOTOR}.RBV", f"{MOTOR}.SPMG", f"{MOTOR}.SEVR")
+    names = (f"{MOTOR}.RBV", f"{MOTOR}.SPMG", f"{MOTOR}.SEVR", MOTOR)
     async with serve() as (_, server), connect(monkeypatch, server, *names) as pvs:
-        readback, spmg, severity = pvs
+        readback, spmg, severity, target = pvs
+        refused = await target.write([float("nan")], wait=True, timeout=5)
+        assert refused.status.name == "ECA_PUTFAIL"
         assert "WRITE" not in str(readback.access_rights)
         refused = await spmg.write([9], wait=True, timeout=5)
         assert refused.status.name == "ECA_PUTFAIL"
@@ -243,7 +245,9 @@ async def test_a_taken_port_is_a_clear_error():
 async def test_a_restarted_server_is_found_again(monkeypatch):
     async with serve() as (_, server), connect(monkeypatch, server, f"{MOTOR}.VELO") as (speed,):
         await speed.write([1.5], wait=True, timeout=5)
-        port = server.port
+        speed.subscribe().add_callback(print)
+        await speed.read()
+        port, old = server.port, server._bound.context.subscription_queue
         await server.stop()
         await server.start()
         assert server.port == port
@@ -251,6 +255,8 @@ async def test_a_restarted_server_is_found_again(monkeypatch):
         (again,) = await context.get_pvs(f"{MOTOR}.VELO", timeout=5)
         await again.wait_for_connection(timeout=5)
         assert await value(again) == 1.5
+        await again.write([1.0], wait=True, timeout=5)
+        assert old.empty()  # nobody would ever read it
         await context.disconnect()
 
 

@@ -247,6 +247,29 @@ async def test_backlash_within_its_range_uses_bvel_only(motor):
     assert min(motor.posted("RBV")) >= 0
 
 
+async def test_a_newer_target_makes_the_backlash_part_superfluous(motor):
+    motor.put(BDST=2.0, BVEL=1.0, VAL=-10.0)
+    await motor.run(0.5)
+    motor.log.clear()
+    motor.put(VAL=-20.0)
+    await motor.finish()
+    assert motor.posted("MIP").count(0x100) == 1
+    assert min(motor.posted("RBV")) == pytest.approx(-22.0, abs=1e-2)  # at full speed
+    assert motor["RBV"] == pytest.approx(-20.0, abs=1e-9)
+
+
+async def test_a_motor_outside_its_limits_may_come_back(motor):
+    motor.put(VAL=20.0)
+    await motor.finish()
+    motor.put(DHLM=10.0)
+    motor.put(VAL=21.0)
+    assert (motor["LVIO"], motor["VAL"]) == (1, 20.0)
+    motor.put(VAL=15.0)  # still outside
+    assert motor["LVIO"] == 0
+    await motor.finish()
+    assert motor["RBV"] == pytest.approx(15.0, abs=1e-9)
+
+
 async def test_preferred_moves_with_equal_speeds_need_no_second_part(motor):
     motor.put(BDST=2.0, VAL=10.0)
     assert await motor.finish() == pytest.approx(2.1, abs=0.03)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from flyscan.errors import ConfigurationError
 from flyscan.flight import ManualClock
 from flyscan_sim.world import AxisSpec, Detector, RingSpec, SiemensStar, World, nanoprobe_world
+from flyscan_sim.world._exposure import Exposure
+from flyscan_sim.world._poisson import PoissonProcess
 
 AXIS = AxisSpec("um", 1e-3, 0.0, 100.0, 2000.0, 1e5, lag=1e-3, jitter=0.01)
 
@@ -93,6 +95,58 @@ async def test_counts_are_poisson_at_the_rate_of_the_world():
     assert per_ms.mean() == pytest.approx(100.0, rel=1e-3)
     assert per_ms.var() / per_ms.mean() == pytest.approx(1.0, abs=0.02)
     assert abs(np.corrcoef(per_ms[1:], per_ms[:-1])[0, 1]) < 0.02
+
+
+def test_block_totals_vary_like_a_poisson_process():
+    process = PoissonProcess(3)
+    per_interval = np.diff(process.count(np.arange(0, 400) * 200_000.0))
+    assert per_interval.mean() == pytest.approx(200_000, rel=1e-3)
+    assert per_interval.var() / per_interval.mean() == pytest.approx(1.0, abs=0.35)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 10**6), st.sampled_from([-np.inf, 0.0, np.inf]))
+def test_rates_are_never_sampled_ahead_of_the_question(step, towards):
+    t = np.nextafter(step / 10_000, towards) if towards else step / 10_000
+    sampled = []
+
+    def rates(times):
+        sampled.append(times.max())
+        return np.ones((1, len(times)))
+
+    exposure = Exposure(1, rates, lambda start, end: [(start, end)])
+    assert exposure.integral(0, np.array([t]))[0] == pytest.approx(t)
+    assert max(sampled) <= t
+
+
+async def test_a_stage_displaced_at_rest_is_counted_where_it_is():
+    clock = ManualClock()
+    world = small_world(clock)
+    await clock.advance(1.01)
+    world.faults.add("following_error", axis="x", offset=70.0)
+    await clock.advance(0.2)
+    before, after = world.rate("Fe", 1.0), world.rate("Fe", 1.1)
+    assert after > 10 * before
+    seen = np.diff(world.counted("Fe", [1.011, 1.21]))[0]
+    assert seen == pytest.approx(after * 0.199, abs=6 * np.sqrt(after * 0.199))
+
+
+async def test_a_creeping_stage_is_counted_where_it_is():
+    clock = ManualClock()
+    world = World(
+        clock,
+        {"x": replace(AXIS, lag=0.2, jitter=0.0)},
+        {"X": Detector(rate=1e6, field=lambda x, y: x / 100)},
+        horizontal={"x": 1.0},
+        vertical={},
+    )
+    world.axes["x"].move(50.0, velocity=500.0, acceleration=1e5)
+    await clock.advance(1.0)
+    end = world.axes["x"].end_time()
+    fine = np.linspace(end, 1.0, 5001)
+    expected = world.rate("X", fine).mean() * (1.0 - end)
+    counted = np.diff(world.counted("X", [end, 1.0]))[0]
+    assert counted == pytest.approx(expected, abs=6 * np.sqrt(expected))
 
 
 async def test_counts_follow_the_rate_along_a_flight():
