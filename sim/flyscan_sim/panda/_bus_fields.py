@@ -18,10 +18,10 @@ __all__ = [
     "PosOut",
 ]
 
-CAPTURE_OPTIONS = ("Value", "Diff", "Sum", "Min", "Max", "Mean", "StdDev")
+CAPTURE_OPTIONS: tuple[str, ...] = ("Value", "Diff", "Sum", "Min", "Max", "Mean", "StdDev")
 """What can be captured of a position, in the order in which it is sent."""
 
-CAPTURE_ENUMS = (
+CAPTURE_ENUMS: tuple[str, ...] = (
     "No",
     "Value",
     "Diff",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ._bus_fields import ExtOut, PosOut
 from ._text import CommandError
 
-__all__ = ["CapturePlan", "CaptureOutput", "RawColumn", "plan_capture"]
+__all__ = ["CaptureOutput", "CapturePlan", "RawColumn", "plan_capture"]
 
 TICK_S = 8e-9
 GATE_DURATION = "PCAP.GATE_DURATION"

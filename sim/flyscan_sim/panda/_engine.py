@@ -21,10 +21,13 @@ from ._layout import Layout
 from ._logic import Bits, Calc, Clock, Div, Filter, Lut, Srgate
 from ._pcap import Batch, Pcap, PcapState
 from ._pcomp import Pcomp
+from ._pgen import Pgen
 from ._positions import Counts, Position
 from ._pulse import Pulse
+from ._seq import Seq, SeqState
 from ._slice import InstanceInputs, Line, Slice, Train
 from ._tables import Words
+from ._text import CommandError
 from ._waves import Span, Ticks, Wave
 
 __all__ = ["TICKS_PER_S", "Engine"]
@@ -35,8 +38,13 @@ SETTLE_TICKS = 125
 
 SLICE_TICKS = TICKS_PER_S // 10
 IDLE_SLICE_TICKS = TICKS_PER_S * 5
+DRIVER_BUFFERS = 8
+DRIVER_ERROR = "Unexpected error at hardware.c:510: {}"
 MAX_ROUNDS = 16
 """Repetitions of a slice with loops before a shorter one is tried."""
+
+SHORTEN = 16
+"""How much shorter than wanted a slice may become."""
 
 
 class Engine:
@@ -86,7 +94,9 @@ class Engine:
             "INENC": Inenc,
             "LUT": Lut,
             "PCOMP": Pcomp,
+            "PGEN": Pgen,
             "PULSE": Pulse,
+            "SEQ": Seq,
             "SRGATE": Srgate,
         }
         for name, spec in self.layout.blocks.items():
@@ -112,29 +122,35 @@ class Engine:
             self._step(min(tick, self.tick + self._slice_length()))
 
     def _slice_length(self) -> int:
-        state = self.pcap
-        clocks = any(self.states[name].origin is not None for name in ("CLOCK1", "CLOCK2"))
-        pcomps = any(self.states[name].active for name in ("PCOMP1", "PCOMP2"))
-        return SLICE_TICKS if state.armed or clocks or pcomps else IDLE_SLICE_TICKS
+        active = (getattr(state, "active", False) for state in self.states.values())
+        busy = self.pcap.armed or any(active)
+        return SLICE_TICKS if busy else IDLE_SLICE_TICKS
 
     def _step(self, end: int) -> None:
-        """One slice, or the first part of it if its loops do not settle."""
+        """One slice, or the first part of it if its loops do not settle in the whole.
+
+        A loop that swings faster than that (a ring oscillator) is taken as its last repetition
+        gives it: such wiring has no use, and must not stop the box.
+        """
+        shortest = (end - self.tick) // SHORTEN
         while True:
-            slice_ = self._settled(Span(self.tick, end))
-            if slice_ is not None:
+            slice_, settled = self._attempt(Span(self.tick, end))
+            if settled or end - self.tick <= max(shortest, 1):
                 break
-            end = self.tick + max((end - self.tick) // 2, 1)
+            end = self.tick + (end - self.tick + 1) // 2
         self._commit(slice_)
 
-    def _settled(self, span: Span) -> Slice | None:
+    def _attempt(self, span: Span) -> tuple[Slice, bool]:
         assumed: dict[str, Wave] = {}
+        slice_ = Slice(self, span, assumed)
+        wrong = slice_.evaluate()
         for _ in range(MAX_ROUNDS):
+            if not wrong:
+                break
+            assumed = {**assumed, **wrong}
             slice_ = Slice(self, span, assumed)
             wrong = slice_.evaluate()
-            if not wrong:
-                return slice_
-            assumed = {**assumed, **wrong}
-        return None
+        return slice_, not wrong
 
     def _commit(self, slice_: Slice) -> None:
         for instance, step in slice_.steps.items():
@@ -194,14 +210,37 @@ class Engine:
             self.states[block] = self.blocks[block].written(self.states[block], field, inputs)
         self.advance_to(self.tick + SETTLE_TICKS)
 
+    # Tables
+
     def queued_words(self, block: str) -> int:
-        return 0
+        state = self.states[block]
+        return 4 * sum(state.source.queued()) if isinstance(state, SeqState) else 0
 
     def reset_table(self, block: str) -> None:
-        return
+        self.states[block] = self._tabled(block).reset(self.states[block])
+        self.advance_to(self.tick + SETTLE_TICKS)
 
     def load_table(self, block: str, words: Words, *, streaming: bool, last: bool) -> None:
-        return
+        """Give a table to a block, as the driver does.
+
+        Raises:
+            CommandError: the block has given up streaming, or all buffers are in use.
+        """
+        state = self.states[block]
+        if streaming and isinstance(state, SeqState):
+            if state.broken:
+                raise CommandError(DRIVER_ERROR.format("(32) Broken pipe"))
+            if len(state.source.queued()) >= DRIVER_BUFFERS:
+                raise CommandError(DRIVER_ERROR.format("(12) Cannot allocate memory"))
+        model: Any = self._tabled(block)
+        self.states[block] = model.load(state, words, streaming=streaming, last=last)
+        self.advance_to(self.tick + SETTLE_TICKS)
+
+    def _tabled(self, block: str) -> Seq | Pgen:
+        model = self.blocks[block]
+        if not isinstance(model, Seq | Pgen):
+            raise CommandError("Field is not a table")
+        return model
 
 
 def _in_ticks(function: Callable[[Any], Any]) -> Callable[[Ticks], Counts]:

@@ -149,9 +149,8 @@ class Experiment:
             if cut < batch.ticks.size:
                 rest.append(Batch(batch.ticks[cut:], batch.samples[cut:]))
         self._pending = rest
-        samples = np.concatenate(ready) if ready else np.empty(0)
-        if samples.size:
-            self._write(samples)
+        if any(part.size for part in ready):
+            self._write(np.concatenate(ready))
 
     def _write(self, samples: NDArray[np.void]) -> None:
         most = BLOCK_BYTES // samples.dtype.itemsize

@@ -102,7 +102,7 @@ class Layout:
 @cache
 def load_layout() -> Layout:
     """The layout shipped with the simulator."""
-    text = files(__package__).joinpath("layout.json").read_text(encoding="utf-8")
+    text = files("flyscan_sim.panda").joinpath("layout.json").read_text(encoding="utf-8")
     raw: dict[str, Any] = json.loads(text)
     identity = raw["identity"]
     return Layout(

@@ -87,6 +87,10 @@ class ClockState:
     out: bool = False
     reset: bool = False
 
+    @property
+    def active(self) -> bool:
+        return self.origin is not None
+
 
 class Clock:
     """CLOCK: a square wave while enabled; writing PERIOD or WIDTH restarts its phase."""
@@ -117,11 +121,9 @@ class Clock:
             parts.append(_square(phase, begin, end, period, high))
             origin = phase
         edges = np.concatenate(parts)
-        return self._result(state, enable, span.start + 1, edges, origin)
+        return self._result(state, enable, edges, origin)
 
-    def _result(
-        self, state: ClockState, enable: Wave, first: int, edges: Ticks, origin: int | None
-    ) -> Step:
+    def _result(self, state: ClockState, enable: Wave, edges: Ticks, origin: int | None) -> Step:
         """Turn absolute rise (> 0) and fall (< 0) marks into toggles from the present level."""
         ticks = np.abs(edges)
         levels = edges > 0

@@ -100,7 +100,7 @@ class Pcap:
         if not state.armed or state.plan is None:
             active = Wave(state.active, np.array(edges, np.int64))
             return Step(replace(state, active=False), {"ACTIVE": active})
-        enable = inputs.bit("ENABLE")
+        enable, plan = inputs.bit("ENABLE"), state.plan
         begun = state.begun if state.begun is not None else _begin(enable, span.start)
         batch: Batch | None = None
         was_active = state.active
@@ -108,7 +108,7 @@ class Pcap:
             state = replace(state, begun=begun)
             falls = enable.falling[enable.falling > begun]
             ended = int(falls[0]) if falls.size else None
-            state, batch = _Window(state, state.plan, inputs, enable, ended).run()
+            state, batch = _Window(state, plan, inputs, enable, ended).run()
             if state.ended is not None:
                 edges.append(state.ended)
         wave = Wave(was_active, np.array(edges, np.int64))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Server, StreamReader, StreamWriter
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from flyscan.errors import ConfigurationError
 from numpy.typing import NDArray
 
+from flyscan.errors import ConfigurationError
 from flyscan_sim.world import World
 
 from ._buffer import BlockBuffer
@@ -174,7 +174,7 @@ class PandaServer:
             await serve_data(reader, writer, session, self._buffer, self._garble)
 
     @contextmanager
-    def _listed(self, kind: str, writer: StreamWriter) -> Iterator[None]:
+    def _listed(self, kind: str, writer: StreamWriter) -> Generator[None]:
         """Show the connection in ``*WHO?``."""
         now = self._clock.epoch_ns + round(self._clock.now() * 1e9)
         host, port = writer.get_extra_info("peername")[:2]

@@ -62,12 +62,12 @@ class Circuit(Protocol):
 
     layout: Layout
     fields: Mapping[str, Mapping[str, Field]]
-    blocks: Mapping[str, Block]
-    states: Mapping[str, Any]
-    bits: Mapping[str, Line]
-    inputs: Mapping[tuple[str, str], Line]
-    encoders: Mapping[str, Callable[[Ticks], Counts]]
-    trains: Mapping[str, Train]
+    blocks: dict[str, Block]
+    states: dict[str, Any]
+    bits: dict[str, Line]
+    inputs: dict[tuple[str, str], Line]
+    encoders: dict[str, Callable[[Ticks], Counts]]
+    trains: dict[str, Train]
 
     def held(self, label: str) -> int:
         """Value of a position at the end of the last slice."""
