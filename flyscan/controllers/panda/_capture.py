@@ -87,7 +87,10 @@ class PandaCapture(Capture):
         clock: Clock | None = None,
     ) -> None:
         self.name = name
-        self._encoders = {a: build(AxisMap, m, name) for a, m in (encoders or {}).items()}
+        self._encoders = {
+            axis: given if isinstance(given, AxisMap) else AxisMap.from_dict(given)
+            for axis, given in (encoders or {}).items()
+        }
         self._channels = {c: build(ChannelSpec, s, name) for c, s in (channels or {}).items()}
         self._blocks = build(Blocks, blocks or Blocks(), name)
         self._trigger = _choice(trigger, name)

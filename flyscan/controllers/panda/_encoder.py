@@ -12,7 +12,7 @@ __all__ = ["PandaEncoder", "check_encoders"]
 
 
 class PandaEncoder:
-    """One INENC block as an :class:`~flyscan.controllers._axis_map.EncoderPort`."""
+    """One INENC block as an :class:`EncoderPort`."""
 
     def __init__(self, control: ControlLink, block: str, incremental: bool) -> None:
         self._control = control
