@@ -20,6 +20,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -49,11 +50,12 @@ from ._source import ROW
 
 HERE = FilePath(__file__).parent.parent
 HARDWARE_RATE = 1e6
-SETTLE_S = 5.0
+SETTLE = 0.25
 CHUNK = 16384
+ROW_BYTES = 90
 RECEIVE = 1 << 21
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
-PANDABLOCKS_HOST, PANDABLOCKS_PORT = "127.0.0.2", 8889
+PANDABLOCKS_HOST, PANDABLOCKS_PORT = "127.0.0.88", 8889
 
 
 @contextlib.contextmanager
@@ -205,7 +207,7 @@ class Watch:
             self._thread.join()
 
     def _sample(self) -> None:
-        while not self._stop.wait(0.25):
+        while not self._stop.wait(0.1):
             now = time.monotonic()
             self.memory.append((now, sum(map(resident_mb, self._pids))))
             self.cpu.append((now, sum(map(cpu_seconds, self._pids))))
@@ -213,20 +215,24 @@ class Watch:
     @property
     def rate(self) -> float:
         """Rows described per second, from the first to the last."""
-        (t0, r0), (t1, r1) = self.rows[0], self.rows[-1]
-        return (r1 - r0) / (t1 - t0)
+        return (self.rows[-1][1] - self.rows[0][1]) / self.seconds
+
+    @property
+    def seconds(self) -> float:
+        """Time from the first rows described to the last."""
+        return self.rows[-1][0] - self.rows[0][0]
 
     @property
     def growth_mb(self) -> float:
-        """Memory gained since the flight was settled."""
-        settled = self.rows[0][0] + SETTLE_S
+        """Memory gained since the flight was settled, 5 s into 20."""
+        settled = self.rows[0][0] + SETTLE * self.seconds
         flying = [mb for t, mb in self.memory if settled <= t <= self.rows[-1][0]]
         return max(flying) - flying[0]
 
     @property
     def cores(self) -> float:
         """Processor time per time while rows came."""
-        flying = [(t, c) for t, c in self.cpu if self.rows[0][0] + 1 <= t <= self.rows[-1][0]]
+        flying = [(t, c) for t, c in self.cpu if self.rows[0][0] <= t <= self.rows[-1][0]]
         (t0, c0), (t1, c1) = flying[0], flying[-1]
         return (c1 - c0) / (t1 - t0)
 
@@ -241,6 +247,14 @@ def cpu_seconds(pid: int) -> float:
     """Processor time a process has used."""
     fields = FilePath(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) * TICK_S
+
+
+def room(directory: str) -> int:
+    """Rows that may be written there: half of what is free, on disk and in memory."""
+    memory = FilePath("/proc/meminfo").read_text()
+    available = next(line for line in memory.splitlines() if line.startswith("MemAvailable"))
+    free = min(shutil.disk_usage(directory).free, int(available.split()[1]) * 1024)
+    return free // 2 // ROW_BYTES
 
 
 def whole(port: int, directory: str, rows: int, seconds: float) -> Watch:
@@ -285,16 +299,18 @@ def main(argv: list[str]) -> dict[str, Any]:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
     with tempfile.TemporaryDirectory(dir=options.dir) as directory:
         with source() as port:
-            bare_rate = bare(port, directory, short)
-            trial = whole(port, directory, round(bare_rate * 2), 1.0)
-            watch = whole(port, directory, round(trial.rate * options.seconds), short)
+            before = bare(port, directory, short)
+            rows = min(round(before * options.seconds), room(directory))
+            watch = whole(port, directory, rows, 1.0)
+            bare_rate = (before + bare(port, directory, short)) / 2
         with source("--rate", str(HARDWARE_RATE)) as port:
-            rows = round(HARDWARE_RATE * max(short, 4.0))
+            rows = round(HARDWARE_RATE * max(short, 2.0))
             at_hardware_rate = whole(port, directory, rows, rows / HARDWARE_RATE)
     pandablocks_rate = plain_client(short)
     pages_rate = event_pages(short)
     return {
         "rows": watch.described,
+        "seconds": watch.seconds,
         "rows_per_s": watch.rate,
         "bare_rows_per_s": bare_rate,
         "pandablocks_rows_per_s": pandablocks_rate,
