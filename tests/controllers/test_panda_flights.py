@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,8 +12,9 @@ from scanspec.specs import Fly, Linspace
 
 from flyscan.controllers.panda import PandaCapture
 from flyscan.errors import CaptureError, NotReadyError
-from flyscan.flight import Path, Trigger, plan_sweep
-from tests.controllers.panda_bench import LIMITS, Bench, bench, grid
+from flyscan.flight import ManualClock, Path, Trigger, plan_sweep
+from flyscan_sim.world import AxisSpec, World, nanoprobe_world
+from tests.controllers.panda_bench import ENCODERS, LIMITS, Bench, bench, grid
 
 
 def check_rows(b: Bench, path: Path, rows: int) -> None:
@@ -281,3 +284,54 @@ async def test_a_line_is_set_up_in_one_round_trip(monkeypatch: pytest.MonkeyPatc
         await b.capture.begin(sweep)
         assert len(calls) == 1  # settings that differ, and the check that the box waits
         await b.capture.disarm()
+
+
+async def test_a_begin_cancelled_on_its_way_can_be_repeated(monkeypatch: pytest.MonkeyPatch):
+    """The box has got the settings, but nobody has learnt of it."""
+    async with bench() as b:
+        path = grid(points=20, lines=2)
+        await b.capture.arm(path, 0)
+        reader = b.read()
+        await b.sweep(path.segment(0), 0)
+        exchange = b.capture._control._exchange
+
+        async def cancelled(requests: tuple[object, ...]) -> object:
+            await exchange(requests)
+            raise asyncio.CancelledError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(b.capture._control, "_exchange", cancelled)
+            with pytest.raises(asyncio.CancelledError):
+                await b.capture.begin(plan_sweep(path.segment(1), 20, LIMITS))
+        await b.sweep(path.segment(1), 20)
+        check_rows(b, path, await b.capture.disarm())
+        await reader
+
+
+async def test_a_late_encoder_is_compensated_in_both_directions():
+    """Without its latency in the map, lines of a snake come apart by twice velocity times it."""
+    spec = AxisSpec("um", 1e-3, 0.0, 100.0, 2000.0, 1e5, encoder_latency=5e-4, start=50.0)
+
+    def late(clock: ManualClock) -> World:
+        return nanoprobe_world(clock, axes={"x": spec})
+
+    apart: list[float] = []
+    for latency in (0.0, 5e-4):
+        encoders = {"x": ENCODERS["x"] | {"latency": latency}}
+        async with bench(world=late, encoders=encoders) as b:
+            path = grid(points=40, lines=2)
+            await b.fly(path)
+            times = np.concatenate([block.time_ns for block in b.blocks]) - b.clock.epoch_ns
+            truth = b.world.axes["x"].position(times / 1e9)
+            begin = [path.segment(0).bound(p)["x"] for p in range(40)]
+            begin += [path.segment(1).bound(p)["x"] for p in range(40, 80)]
+            off = (truth - begin).reshape(2, 40).mean(axis=1)
+            apart.append(float(off[0] - off[1]))
+            seen = b.column("x") - path.setpoints(0, 80)["x"]
+            if latency:
+                # Rows say where the stage was, not what the late encoder read.
+                middle = truth + np.repeat([1, -1], 40) * 50.0 * 0.0004
+                assert np.abs(b.column("x") - middle).max() < 0.002
+                assert np.abs(seen).max() < 0.01
+    assert apart[0] == pytest.approx(2 * 50.0 * 5e-4, abs=0.002)
+    assert apart[1] == pytest.approx(0.0, abs=0.002)

@@ -11,7 +11,7 @@ from ._lines import Method
 from ._plan import Planner
 from ._settings import Settings, table_request
 from ._stream import RowStream
-from ._text import Reply, Request
+from ._text import Reply
 from ._triggers import Program
 
 __all__ = ["POLL", "SweepRunner"]
@@ -102,11 +102,12 @@ class SweepRunner:
         """
         names = self._box.names
         counter = [f"{names.counter_out}?"] if names.counter_out else []
-        off: list[Request] = [f"{names.run}=0", f"{names.go}=0", *counter]
-        off += self._settings.pending(program.fields)
-        levels = {names.run: "1", names.go: "1" if program.static else "0"}
-        on = [f"{bit}={level}" for bit, level in levels.items()]
+        down = self._settings.pending({names.run: "0", names.go: "0"})
+        off = [*down, *counter, *self._settings.pending(program.fields)]
+        up = {names.run: "1"} | ({names.go: "1"} if program.static else {})
+        on = [f"{bit}={level}" for bit, level in up.items()]
         on += self._queries(self._ready_fields(program))
+        self._settings.doubt((*program.fields, names.run, names.go))
         if program.table:
             off.append(table_request(names.seq["TABLE"], program.table))
             replies = await self._control.run(*off)
@@ -114,10 +115,10 @@ class SweepRunner:
             replies += await self._control.run(*on)
         else:
             replies = await self._control.run(*off, *on)
-        self._settings.note({**program.fields, **levels})
-        program.row = int(replies[2].value) if counter else program.rows_before
+        self._settings.note({**program.fields, names.go: "0", **up})
+        program.row = int(replies[len(down)].value) if counter else program.rows_before
         self._stream.rows.expect_gate(program.row, program.timing.gate)
-        return replies[len(off) + len(levels) :]
+        return replies[len(off) + len(up) :]
 
     async def _await_table(self) -> None:
         """The sequencer needs its enable to rise after it has taken the table."""
@@ -214,6 +215,7 @@ class SweepRunner:
         names = self._box.names
         levels = {names.run: "0", names.go: "0"}
         off = [f"{bit}={level}" for bit, level in levels.items()]
+        self._settings.doubt(levels)
         replies = await self._control.run(*off, f"{names.counter_out}?")
         self._settings.note(levels)
         program.edges = int(replies[-1].value)

@@ -82,6 +82,11 @@ class Settings:
         """Remember that fields have been written."""
         self._written.update(fields)
 
+    def doubt(self, fields: Iterable[str]) -> None:
+        """Forget fields about to be written, in case nobody learns whether they were."""
+        for field in fields:
+            self._written.pop(field, None)
+
     async def apply(self, fields: Mapping[str, str]) -> None:
         """Write fields that differ."""
         await self._control.run(*self.pending(fields))
