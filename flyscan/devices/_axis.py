@@ -47,6 +47,7 @@ class HostAxis(Device, Movable[float], Stoppable, HasHints):
 
     @property
     def hints(self) -> Hints:
+        """Live plots draw the position."""
         return {"fields": [self.name]}
 
     async def describe(self) -> dict[str, DataKey]:

@@ -46,6 +46,10 @@ def until(*statuses: Status) -> MsgGenerator[None]:
     Raises:
         Exception: what the first failed status failed of.
     """
+    yield from _our_errors(lambda: _until(statuses))
+
+
+def _until(statuses: Sequence[Status]) -> MsgGenerator[None]:
     while not all(status.done for status in statuses):
         yield from bps.sleep(TICK)
     for status in statuses:
