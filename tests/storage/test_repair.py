@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 
 import h5py
 import numpy as np
 import pytest
 
 from flyscan.errors import StorageError
+from flyscan.flight import Block, Channel, Frames
 from flyscan.storage import Hdf5Sink, repair_file
 from flyscan.storage._superblock import Superblock, lookup3
 from tests.storage.runs import fly, frames, run_file, snake
@@ -116,3 +118,20 @@ def test_what_cannot_be_repaired_is_left_alone(tmp_path):
         with pytest.raises(StorageError, match=f"{name}: cannot be repaired: expected.*{text}"):
             repair_file(tmp_path / name)
         assert (tmp_path / name).read_bytes() == data
+
+
+async def test_the_end_of_a_chunk_that_was_never_written_is_part_of_the_file(tmp_path):
+    """A copy of a file that is being written is what a killed writer leaves."""
+    sink = Hdf5Sink()
+    name = await sink.open(run_file(tmp_path, channels=(Channel("I0"),), axes={}))
+    block = Block(0, np.arange(10), np.ones(10), {"I0": np.arange(10.0)})
+    await sink.append(Frames(0, 0, np.arange(10), np.zeros(10, np.int64), block))
+    await sink.flush()
+    copy = str(tmp_path / "copy.h5")
+    shutil.copy(name, copy)
+    await sink.close()
+    assert repair_file(copy).frames == 10
+    with h5py.File(copy, "r") as file:
+        np.testing.assert_array_equal(file["entry/data/I0"], np.arange(10.0))
+        chunk = file["entry/data/I0"].id.get_chunk_info(0)
+        assert chunk.byte_offset + chunk.size <= file.id.get_filesize()

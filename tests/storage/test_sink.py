@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from flyscan.errors import StorageError
 from flyscan.flight import Block, Channel, Frames, LedgerRow, Sink
 from flyscan.storage import Hdf5Sink, check_file, read_ledger, read_paths
+from flyscan.storage._appendable import Appendable
 from flyscan.storage._file import RunFileWriter
 from tests.storage.runs import (
     EPOCH_NS,
@@ -446,3 +447,55 @@ async def test_what_is_the_same_for_all_rows_takes_no_space(tmp_path):
     np.testing.assert_array_equal(data["flight"], np.repeat([0, 2], [500, 200]))
     np.testing.assert_array_equal(np.flatnonzero(data["keep"] != 1), [3, 550])
     assert np.isnan(data["z_setpoint"]).all()
+
+
+async def test_frames_written_before_a_failure_are_readable_at_once(tmp_path, monkeypatch):
+    path = snake()
+    append = RunFileWriter._append
+
+    def failing(self: RunFileWriter, batch: Any) -> None:
+        if self.rows:
+            raise OSError(28, "No space left on device")
+        append(self, batch)
+
+    monkeypatch.setattr(RunFileWriter, "_append", failing)
+    sink = Hdf5Sink(batch_bytes=1, flush_interval=60.0)
+    name = await sink.open(run_file(tmp_path))
+    with pytest.raises(StorageError, match="beyond frame 5: No space left"):  # noqa: PT012
+        for first in range(0, 30, 5):
+            await sink.append(frames(first, range(first, first + 5), path))
+            await asyncio.sleep(0.01)
+    assert sink.flushed == 5
+    with h5py.File(name, "r", swmr=True) as file:
+        assert len(file["entry/data/keep"]) == 5
+    await sink.close()
+
+
+async def test_complete_frames_are_shown_last(tmp_path, monkeypatch):
+    """So the length of `keep` is a number of complete frames for whoever looks meanwhile."""
+    flush, order = Appendable.flush, []
+
+    def noted(self: Appendable) -> None:
+        order.append(self._dataset.name)
+        flush(self)
+
+    monkeypatch.setattr(Appendable, "flush", noted)
+    sink = Hdf5Sink()
+    await sink.open(run_file(tmp_path))
+    await sink.append(frames(0, range(5), snake()))
+    await sink.flush()
+    assert order[-1] == "/entry/data/keep"
+    assert order.index("/entry/paths/json") < order.index("/entry/paths/flight")
+    assert order.index("/entry/ledger/missing") < order.index("/entry/ledger/rows")
+    await sink.close()
+
+
+async def test_nothing_is_left_to_happen_after_closing(tmp_path):
+    problems: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+    sink = Hdf5Sink(flush_interval=0.01)
+    await sink.open(run_file(tmp_path))
+    await sink.append(frames(0, range(5), snake()))
+    await sink.close()
+    await asyncio.sleep(0.03)
+    assert problems == []
