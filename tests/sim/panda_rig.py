@@ -101,6 +101,7 @@ class Rig:
         data = b"".join(block.data for block in self.buffer._blocks)
         data += b"".join(batch.samples.tobytes() for batch in batches)
         names = [column.key for column in plan.columns]
+        names = [f"{n} again" if n in names[:i] else n for i, n in enumerate(names)]
         dtype = np.dtype([(n, c.dtype) for n, c in zip(names, plan.columns, strict=True)])
         return np.frombuffer(data, dtype)
 

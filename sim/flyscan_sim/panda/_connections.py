@@ -64,6 +64,7 @@ async def serve_data(
             for chunk in session.output():
                 writer.write(await alter(chunk))
                 await writer.drain()
+                await asyncio.sleep(0)  # a fast client must not keep the others waiting
             if not session.closed:
                 await _either(gone, wake)
         await writer.drain()

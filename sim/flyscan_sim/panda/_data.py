@@ -228,6 +228,10 @@ class DataSession:
             if samples:
                 yield from format_samples(self._plan, self._options, data)
                 self._sent += samples
+        while self._plan is not None and (more := self._experiment.endless(self._sent)) is not None:
+            yield from format_samples(self._plan, self._options, more.tobytes())
+            self._sent += more.size
+        self._buffer.read(reader)  # sees whether the experiment has come to its end
 
     def _complete(self, reader: Reader) -> Iterator[bytes]:
         overrun = reader.state is ReaderState.OVERRUN

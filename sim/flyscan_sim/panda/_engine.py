@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ._blocks import Block
+from ._blocks import Block, Step
+from ._bus_fields import BitMux, PosMux
 from ._capture import CapturePlan
 from ._counter import Counter, Inenc
 from ._fields import Field
@@ -40,7 +41,7 @@ SLICE_TICKS = TICKS_PER_S // 10
 IDLE_SLICE_TICKS = TICKS_PER_S * 5
 DRIVER_BUFFERS = 8
 DRIVER_ERROR = "Unexpected error at hardware.c:510: {}"
-MAX_ROUNDS = 16
+MAX_ROUNDS = 12
 """Repetitions of a slice with loops before a shorter one is tried."""
 
 SHORTEN = 16
@@ -78,6 +79,7 @@ class Engine:
         self.batches: list[Batch] = []
         self._toggled: set[str] = set()
         self._positions: dict[str, Position] = {}
+        self.asleep: set[str] = set()
         self._pcap = Pcap()
         self.bits: dict[str, Line] = {name: Line() for name in layout.bit_bus if name}
         self.inputs: dict[tuple[str, str], Line] = {}
@@ -127,18 +129,20 @@ class Engine:
         return SLICE_TICKS if busy else IDLE_SLICE_TICKS
 
     def _step(self, end: int) -> None:
-        """One slice, or the first part of it if its loops do not settle in the whole.
+        """One slice, in shorter ones if its loops do not settle in the whole.
 
         A loop that swings faster than that (a ring oscillator) is taken as its last repetition
         gives it: such wiring has no use, and must not stop the box.
         """
-        shortest = (end - self.tick) // SHORTEN
-        while True:
-            slice_, settled = self._attempt(Span(self.tick, end))
-            if settled or end - self.tick <= max(shortest, 1):
-                break
-            end = self.tick + (end - self.tick + 1) // 2
-        self._commit(slice_)
+        length = end - self.tick
+        shortest = max(length // SHORTEN, 1)
+        while self.tick < end:
+            part = Span(self.tick, min(end, self.tick + length))
+            slice_, settled = self._attempt(part)
+            if settled or part.end - part.start <= shortest:
+                self._commit(slice_)
+            else:
+                length = (length + 1) // 2
 
     def _attempt(self, span: Span) -> tuple[Slice, bool]:
         assumed: dict[str, Wave] = {}
@@ -159,10 +163,29 @@ class Engine:
                 self._positions[f"{instance}.{name}"] = position
             if step.batch is not None:
                 self.batches.append(step.batch)
+            if self._at_rest(instance, step, slice_):
+                self.asleep.add(instance)
         self._toggled.update(label for label, wave in slice_.waves.items() if wave.edges.size)
         self.bits.update(slice_.bits)
         self.inputs.update(slice_.inputs)
         self.tick = slice_.span.end
+
+    def _at_rest(self, instance: str, step: Step, slice_: Slice) -> bool:
+        """Whether a block can do nothing before something is written to it.
+
+        All its inputs are at ZERO, and its outputs have come to rest.
+        """
+        if instance == "PCAP" or instance in self.encoders:
+            return False
+        muxes = (f for f in self.fields[instance].values() if isinstance(f, BitMux | PosMux))
+        labels = [f"{instance}.{name}" for name in step.bits]
+        inputs = (slice_.inputs.get((instance, name)) for name in self.fields[instance])
+        return (
+            all(mux.source == "ZERO" for mux in muxes)
+            and not any(slice_.waves[label].edges.size for label in labels)
+            and not any(slice_.bits[label].pending.size for label in labels)
+            and not any(line.level or line.pending.size for line in inputs if line is not None)
+        )
 
     def held(self, label: str) -> int:
         """Value of a position at the present tick."""
@@ -205,6 +228,7 @@ class Engine:
         return self.held(self.layout.position_bus[index])
 
     def written(self, block: str, field: str) -> None:
+        self.asleep.discard(block)
         if block in self.blocks:
             inputs = InstanceInputs(Slice(self, Span(self.tick, self.tick), {}), block)
             self.states[block] = self.blocks[block].written(self.states[block], field, inputs)
@@ -217,6 +241,7 @@ class Engine:
         return 4 * sum(state.source.queued()) if isinstance(state, SeqState) else 0
 
     def reset_table(self, block: str) -> None:
+        self.asleep.discard(block)
         self.states[block] = self._tabled(block).reset(self.states[block])
         self.advance_to(self.tick + SETTLE_TICKS)
 
@@ -232,6 +257,7 @@ class Engine:
                 raise CommandError(DRIVER_ERROR.format("(32) Broken pipe"))
             if len(state.source.queued()) >= DRIVER_BUFFERS:
                 raise CommandError(DRIVER_ERROR.format("(12) Cannot allocate memory"))
+        self.asleep.discard(block)
         model: Any = self._tabled(block)
         self.states[block] = model.load(state, words, streaming=streaming, last=last)
         self.advance_to(self.tick + SETTLE_TICKS)

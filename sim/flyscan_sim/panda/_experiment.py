@@ -13,6 +13,7 @@ from ._buffer import BlockBuffer, BufferState
 from ._capture import CapturePlan, plan_capture
 from ._device import Device
 from ._engine import TICKS_PER_S, Engine
+from ._fast import FastSource
 from ._pcap import Batch
 from ._text import CommandError
 
@@ -34,10 +35,16 @@ class Experiment:
         buffer: what the data port reads from.
         epoch_ns: Unix time of tick 0.
         block_period: flush interval in seconds.
+        source: made-up samples instead of the engine's.
     """
 
     def __init__(
-        self, engine: Engine, buffer: BlockBuffer, epoch_ns: int, block_period: float
+        self,
+        engine: Engine,
+        buffer: BlockBuffer,
+        epoch_ns: int,
+        block_period: float,
+        source: FastSource | None = None,
     ) -> None:
         self.device: Device | None = None
         self.plan: CapturePlan | None = None
@@ -54,6 +61,8 @@ class Experiment:
         self._arm_at: int | None = None
         self._flush_at: int | None = None
         self._pending: list[Batch] = []
+        self._source = source
+        self._template: NDArray[np.void] | None = None
 
     # Commands
 
@@ -76,6 +85,7 @@ class Experiment:
         self._armed_tick = self._engine.tick
         self._pending.clear()
         self._engine.batches.clear()
+        self._template = self._source.template(plan) if self._source else None
         self._buffer.begin()
         self._engine.arm(plan)
 
@@ -139,8 +149,28 @@ class Experiment:
             if not self._pending and self._flush_at < now:
                 self._flush_at += (now - self._flush_at) // self._block_ticks * self._block_ticks
 
+    def endless(self, first: int) -> NDArray[np.void] | None:
+        """Samples from number `first` on, for a client of a source without a pause."""
+        source, plan, template = self._source, self.plan, self._template
+        if source is None or source.rows_per_s or not self._running or plan is None:
+            return None
+        return None if template is None else source.block(plan, template, first, template.size)
+
+    def _make_up(self, source: FastSource, until: int) -> None:
+        """Hand over made-up samples up to a tick."""
+        plan, template, begun = self.plan, self._template, self._engine.pcap.begun
+        if source.rows_per_s is None or plan is None or template is None or begun is None:
+            return
+        due = (until - begun) // source.step
+        while self._buffer.samples < due:
+            count = min(due - self._buffer.samples, template.size)
+            self._write(source.block(plan, template, self._buffer.samples, count))
+
     def _flush(self, until: int) -> None:
         """Hand over the samples triggered up to a tick."""
+        if self._source is not None:
+            self._make_up(self._source, until)
+            return
         ready: list[NDArray[np.void]] = []
         rest: list[Batch] = []
         for batch in self._pending:
@@ -162,11 +192,14 @@ class Experiment:
         if begun is None or self._buffer.released:
             return
         waited = self._engine.tick - self._armed_tick
-        if waited >= HEADER_TICKS * (1 + (begun - self._armed_tick) // HEADER_TICKS):
+        if self._source is not None or waited >= HEADER_TICKS * (
+            1 + (begun - self._armed_tick) // HEADER_TICKS
+        ):
             self._buffer.write(b"", 0)
 
     def _finish(self, completion: str) -> None:
-        self._flush(self._engine.tick)
+        ended = self._engine.pcap.ended
+        self._flush(self._engine.tick if ended is None else ended)
         if not self._buffer.released:
             self._buffer.write(b"", 0)
         self._running, self._completion = False, completion

@@ -9,7 +9,7 @@ import numpy as np
 
 from ._blocks import Inputs, Step
 from ._positions import Counts, Position, constant, wrap32
-from ._waves import EMPTY, HIGH, LOW, Ticks, Wave, combine, edges_of, merge_toggles
+from ._waves import EMPTY, HIGH, LOW, Ticks, Wave, combine, edges_of, from_levels, merge_toggles
 
 __all__ = ["Bits", "Calc", "Clock", "Div", "Filter", "Lut", "Srgate"]
 
@@ -130,10 +130,7 @@ class Clock:
         stops = enable.falling
         ticks = np.concatenate((ticks, stops))
         levels = np.concatenate((levels, np.zeros(stops.size, bool)))
-        order = np.argsort(ticks, kind="stable")
-        ticks, levels = ticks[order], levels[order]
-        before = np.concatenate(([state.out], levels[:-1]))
-        wave = Wave(state.out, ticks[levels != before])
+        wave = from_levels(state.out, ticks, levels)
         running = origin if enable.final else None
         return Step(ClockState(running, wave.final), {"OUT": wave})
 
@@ -234,21 +231,20 @@ class Div:
             offset[index:] = first - index
         counts = (since + offset) % divisor
         chosen = counts == divisor - 1
-        ends = wave.falling
-        divided = _routed(wave, pulses[chosen], ends, state.to_d and wave.level)
-        others = _routed(wave, pulses[~chosen], ends, wave.level and not state.to_d)
+        divided = _routed(wave, pulses[chosen], state.to_d and wave.level)
+        others = _routed(wave, pulses[~chosen], wave.level and not state.to_d)
         if pulses.size:
             count = int((counts[-1] + 1) % divisor)
             state = DivState(count, bool(chosen[-1]), fresh=False)
         return Step(state, {"OUTD": divided, "OUTN": others})
 
 
-def _routed(wave: Wave, begins: Ticks, ends: Ticks, level: bool) -> Wave:
+def _routed(wave: Wave, begins: Ticks, level: bool) -> Wave:
     """The pulses of `wave` that begin at `begins`; `level`: one is under way."""
-    stops = ends[np.minimum(np.searchsorted(ends, begins, side="right"), max(ends.size - 1, 0))]
-    stops = stops[stops > begins] if begins.size and ends.size else EMPTY
-    current = ends[:1] if level else EMPTY
-    return Wave(level, np.sort(np.concatenate((begins, stops, current))))
+    ends = wave.falling
+    ticks = np.concatenate((begins, ends))
+    levels = np.arange(ticks.size) < begins.size
+    return from_levels(level, ticks, levels)
 
 
 class Filter(_Stateless):

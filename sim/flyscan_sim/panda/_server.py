@@ -22,6 +22,7 @@ from ._data import DataSession, iso_time
 from ._device import Client, Device
 from ._engine import TICKS_PER_S, Engine
 from ._experiment import Experiment
+from ._fast import FastSource
 from ._layout import load_layout
 from ._positions import Counts
 from ._troubles import GARBAGE, Troubles
@@ -60,6 +61,7 @@ class PandaServer:
         control_port, data_port: 0 picks free ones; read them back after :meth:`start`.
         block_period: how often the driver hands over samples, seconds (100 ms by default, as
             the real driver is loaded).
+        source: made-up samples instead of captured ones, for benchmarks.
 
     Raises:
         ConfigurationError: the wiring names something that does not exist.
@@ -74,6 +76,7 @@ class PandaServer:
         control_port: int = 0,
         data_port: int = 0,
         block_period: float = 0.1,
+        source: FastSource | None = None,
     ) -> None:
         self.control_port = control_port
         self.data_port = data_port
@@ -82,6 +85,7 @@ class PandaServer:
         self._wiring = wiring
         self._host = host
         self._block_period = block_period
+        self._source = source
         self._listeners: list[Server] = []
         self._connections: dict[asyncio.Task[None], str] = {}
         self._runner: asyncio.Task[None] | None = None
@@ -99,7 +103,9 @@ class PandaServer:
         self._buffer = BlockBuffer()
         self._troubles = Troubles(world.faults)
         epoch = self._clock.epoch_ns
-        self._experiment = Experiment(self._engine, self._buffer, epoch, self._block_period)
+        self._experiment = Experiment(
+            self._engine, self._buffer, epoch, self._block_period, self._source
+        )
         self._device = Device(load_layout(), self._engine, self._experiment)
         self._engine.fields = self._device.fields
         self._experiment.device = self._device

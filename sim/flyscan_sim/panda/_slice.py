@@ -68,6 +68,7 @@ class Circuit(Protocol):
     inputs: dict[tuple[str, str], Line]
     encoders: dict[str, Callable[[Ticks], Counts]]
     trains: dict[str, Train]
+    asleep: set[str]
 
     def held(self, label: str) -> int:
         """Value of a position at the end of the last slice."""
@@ -96,7 +97,8 @@ class Slice:
     def evaluate(self) -> dict[str, Wave]:
         """Run all blocks; the loops whose waves are not what was assumed, with those waves."""
         for instance in self.circuit.blocks:
-            self.step(instance)
+            if instance not in self.circuit.asleep:
+                self.step(instance)
         wrong = {label: self.waves[label] for label in self._cut}
         return {label: wave for label, wave in wrong.items() if not wave.same(self._guess(label))}
 
@@ -133,6 +135,8 @@ class Slice:
         instance = label.split(".")[0]
         if instance not in self.circuit.blocks:
             return LOW
+        if instance in self.circuit.asleep:
+            return HIGH if self.circuit.bits[label].level else LOW
         if instance in self._running:
             self._cut.add(label)
             return self._guess(label)
@@ -166,7 +170,7 @@ class Slice:
         instance, _, name = label.partition(".")
         if label == "ZERO" or instance not in self.circuit.blocks:
             return constant(0, self.span)
-        if instance in self._running:
+        if instance in self._running or instance in self.circuit.asleep:
             return constant(self.circuit.held(label), self.span)
         return self.step(instance).positions[name]
 

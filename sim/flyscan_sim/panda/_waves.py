@@ -22,6 +22,7 @@ __all__ = [
     "Wave",
     "combine",
     "edges_of",
+    "from_levels",
     "merge_toggles",
     "no_ticks",
 ]
@@ -119,3 +120,15 @@ def merge_toggles(*edges: Ticks) -> Ticks:
     """Toggles of a signal from several lists: two at the same tick cancel."""
     ticks, counts = np.unique(np.concatenate(edges), return_counts=True)
     return ticks[(counts & 1).astype(bool)]
+
+
+def from_levels(level: bool, ticks: Ticks, levels: NDArray[np.bool_]) -> Wave:
+    """The wave that takes `levels` at `ticks`, in any order; of a tick the last one counts."""
+    if not ticks.size:
+        return HIGH if level else LOW
+    order = np.argsort(ticks, kind="stable")
+    ticks, levels = ticks[order], levels[order]
+    final = np.append(np.diff(ticks) > 0, True)
+    ticks, levels = ticks[final], levels[final]
+    before = np.concatenate(([level], levels[:-1]))
+    return Wave(level, ticks[levels != before])
