@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from bluesky.protocols import (
@@ -30,6 +31,7 @@ from ophyd_async.core import (
 
 from ..errors import (
     ConfigurationError,
+    FlightAbortedError,
     FlyscanError,
     HostError,
     LedgerError,
@@ -90,6 +92,7 @@ class Flyer(
         self._rows_total = 0
         self._prepared: tuple[str, AsyncStatus[None]] | None = None
         self._in_flight = False
+        self._told_to_stop = False
         self._ended: asyncio.Event = asyncio.Event()
         self._progress: asyncio.Event = asyncio.Event()
         self._error: FlyscanError | None = None
@@ -196,6 +199,7 @@ class Flyer(
                 "is not connected", device=self.name, remedy="connect it, e.g. with init_devices()"
             )
         self._staged = True
+        self._told_to_stop = False
         self._file, self._documents = None, None
         self._flushed = self._point = 0
         self._error = None
@@ -206,7 +210,8 @@ class Flyer(
         """Stop what flies, close the file, put settings back; the stop is under way on return."""
         self._staged = False
         self._in_flight = False
-        self._prepared = None
+        self._told_to_stop = True
+        self.guard.relax()
         if self._unstaging is None or self._unstaging.done:
             # The RunEngine does not await this status at an abnormal exit, so the request must
             # be on its way already when this returns: a task starts on the loop's next turn.
@@ -214,6 +219,12 @@ class Flyer(
         return self._unstaging
 
     async def _close_run(self) -> None:
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and not prepared[1].done:
+            await self._host.call("stop", flyer=self._rig)
+            # Whoever waits for that status is told how it ended; here only the end matters.
+            with suppress(Exception):
+                await prepared[1]
         if self._file is not None:
             self._file = None
             await self._host.call("close_run", flyer=self._rig)
@@ -223,13 +234,15 @@ class Flyer(
     def prepare(self, value: Path | Mapping[str, Any]) -> AsyncStatus[None]:
         """Check a path (or its dict), open the run's file, arm, and go to the first run-up.
 
-        A pause makes the RunEngine ask for the same again while the first is under way; both
-        then get the same status.
+        A pause makes the RunEngine ask for the same again while the first is under way, or
+        done; both then get the same status.
         """
         path = value if isinstance(value, Path) else Path.from_dict(value)
         key = repr(path.to_dict())
         if self._prepared is not None and self._prepared[0] == key:
-            return self._prepared[1]
+            status = self._prepared[1]
+            if status.success or not status.done:
+                return status
         status = AsyncStatus(self._prepare(path), name=self.name)
         self._prepared = key, status
         return status
@@ -239,13 +252,29 @@ class Flyer(
             raise ConfigurationError("is not staged", device=self.name, remedy=USE_OUR_PLANS)
         data = path.to_dict()
         await self._host.call("validate", flyer=self._rig, path=data)
-        if self._file is None:
+        if self._file is None and self._staged:
             await self._open_file()
         self._error = None
+        self._told_to_stop = not self._staged
         self._ended.clear()
         self._point = 0
         self._rows_total = path.points
-        await self._host.call("prepare", flyer=self._rig, path=data)
+        if self._staged:
+            with self._stopped_quietly():
+                await self._host.call("prepare", flyer=self._rig, path=data)
+
+    @contextmanager
+    def _stopped_quietly(self) -> Generator[None]:
+        """A flight that ends early because its flyer was told to stop has not failed.
+
+        The RunEngine throws the failure of any status into whatever the plan does at that
+        moment: its clean-up, in this case.
+        """
+        try:
+            yield
+        except FlightAbortedError:
+            if not self._told_to_stop:
+                raise
 
     async def _open_file(self) -> None:
         info = self._path_provider(self.name)
@@ -273,15 +302,17 @@ class Flyer(
         return self._file
 
     def kickoff(self) -> AsyncStatus[None]:
-        """Start the prepared flight."""
-        return AsyncStatus(self._kickoff(), name=self.name)
+        """Start the prepared flight.
 
-    async def _kickoff(self) -> None:
-        if self._prepared is None:
+        Raises:
+            ConfigurationError: nothing is prepared.
+        """
+        if self._prepared is None or not self._prepared[1].success:
             raise ConfigurationError("is not prepared", device=self.name, remedy=USE_OUR_PLANS)
+        # From here on nothing may be repeated, even if a pause comes before the host knows.
         self._prepared = None
         self._in_flight = True
-        await self._host.call("kickoff", flyer=self._rig)
+        return AsyncStatus(self._host.call("kickoff", flyer=self._rig), name=self.name)
 
     def complete(self) -> WatchableAsyncStatus[int]:
         """Done when the flight has ended and its last row is described; reports progress."""
@@ -296,6 +327,11 @@ class Flyer(
             self._progress.clear()
             await self._progress.wait()
         yield self._update()
+        with self._stopped_quietly():
+            self.check_outcome()
+
+    def check_outcome(self) -> None:
+        """Raise what the flight ended with, if not with success; also if it was told to stop."""
         if self._error is not None:
             raise self._error
 
@@ -322,35 +358,53 @@ class Flyer(
         hold.result()
 
     async def pause(self) -> None:
-        """Hold the flight; return at rest with every row captured so far stored.
+        """Hold; return at rest, with every row captured so far stored.
+
+        A failure to hold fails the flight: raised here, it would end the run without clean-up.
 
         Raises:
             NoReplayAllowed: between kickoff and the last collect, where repeating messages
                 would start the flight again.
         """
-        if not self._in_flight:
+        if not self._staged:
             return
-        await self._rest()
-        raise NoReplayAllowed
+        try:
+            await self._rest()
+        except FlyscanError as exc:
+            self._give_up(exc)
+        if self._in_flight:
+            raise NoReplayAllowed
 
     async def resume(self) -> None:
-        """Go on where the flight was held."""
-        if self._staged and self._file is not None:
-            await self._host.call("release", flyer=self._rig, reason=PAUSE)
+        """Go on where the flight was held, unless it has ended meanwhile."""
+        if self._staged:
+            try:
+                await self._host.call("release", flyer=self._rig, reason=PAUSE)
+            except FlyscanError as exc:
+                self._give_up(exc)
 
     async def stop(self, success: bool = True) -> None:
         """Stop motion and triggers, keep and describe what was captured."""
+        self._told_to_stop = True
         if self._file is not None:
             await self._host.call("stop", flyer=self._rig)
 
     def trigger(self) -> AsyncStatus[None]:
-        """Refuse to be used as a detector that is read point by point."""
-        return AsyncStatus(self._refuse(), name=self.name)
+        """Refuse to be used as a detector that is read point by point.
 
-    async def _refuse(self) -> None:
+        Raises:
+            ConfigurationError: always.
+        """
         raise ConfigurationError(
             "is a flyer and cannot be triggered and read", device=self.name, remedy=USE_OUR_PLANS
         )
+
+    def _give_up(self, error: FlyscanError) -> None:
+        """Fail the flight for a reason the host does not know of."""
+        if self._in_flight and not self._ended.is_set():
+            self._error = error
+            self._ended.set()
+            self._progress.set()
 
     def finished(self) -> None:
         """Account for the flight after the last collect: stored and described must agree.

@@ -45,6 +45,10 @@ class Guard(Device, Movable[str], Stoppable):
         self._armed = value == "armed"
         return AsyncStatus(_nothing(), name=self.name)
 
+    def relax(self) -> None:
+        """Disarm without being told by a plan: the flyer is being put away."""
+        self._armed = False
+
     async def stop(self, success: bool = True) -> None:
         """Bring an armed flight to rest; return when it is."""
         if self._armed:

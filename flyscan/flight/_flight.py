@@ -35,6 +35,7 @@ class Flight:
         number: number of the flight in its run.
         first_frame: frame number of its first frame.
         alignments: axes whose encoders are aligned before it.
+        holds: reasons to hold from the beginning: nothing moves before they end.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Flight:
         first_frame: int = 0,
         options: FlightOptions | None = None,
         alignments: Mapping[str, Alignment] | None = None,
+        holds: frozenset[str] = frozenset(),
     ) -> None:
         self._motion = motion
         self._capture = capture
@@ -67,12 +69,14 @@ class Flight:
             capture, sink, monitors, self._intake, clock, listener, self._options, self._changed
         )
         self._state = State.IDLE
-        self._holds: set[str] = set()
+        self._holds = set(holds)
         self._may_fly = asyncio.Event()
-        self._may_fly.set()
+        if not holds:
+            self._may_fly.set()
         self._command = asyncio.Lock()
         self._resting = False
         self._limits: Mapping[str, AxisLimits] = {}
+        self._preparing: asyncio.Task[None] | None = None
         self._approach: asyncio.Task[None] | None = None
         self._flying: asyncio.Task[None] | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -111,17 +115,17 @@ class Flight:
             FlyscanError: any reason not to fly, before hardware moves.
         """
         self._go(Event.PREPARE)
-        self._approach = asyncio.create_task(self._prepare(), name="flyscan-prepare")
+        preparing = self._preparing = asyncio.create_task(self._prepare(), name="flyscan-prepare")
         try:
-            await asyncio.wait((self._approach,))
+            await asyncio.wait((preparing,))
         except asyncio.CancelledError:
             await self.stop()
             raise
         if self._state is not State.PREPARING:
             await self._finished.wait()
             raise self.error or FlightAbortedError("stopped while preparing", device="flight")
-        if self._approach.cancelled() or self._approach.exception() is not None:
-            await self._end(_outcome(self._approach))
+        if preparing.cancelled() or preparing.exception() is not None:
+            await self._end(_outcome(preparing))
             raise self.error or FlightAbortedError("preparation was cancelled", device="flight")
         self._go(Event.PREPARED)
 
@@ -131,10 +135,16 @@ class Flight:
         self._capture.validate(self._path)
         await self._motion.check(self._path)
         await self._capture.check(self._path)
-        await align_axes(self._motion, self._capture, self._alignments, self._limits)
+        await self._may_fly.wait()
+        async with self._command:
+            await align_axes(self._motion, self._capture, self._alignments, self._limits)
         await self._sink.begin_flight(self._number, self._path.to_dict())
         await self._capture.arm(self._path, 0)
-        await self._motion.prepare(plan_sweep(self._path.segment(0), 0, self._limits))
+        first = plan_sweep(self._path.segment(0), 0, self._limits)
+        while not await self._go_to_origin(first):
+            await self._may_fly.wait()
+            async with self._command:  # a hold has it until everything rests
+                pass
 
     def kickoff(self) -> None:
         """Start; :meth:`wait` tells the end."""
@@ -154,8 +164,9 @@ class Flight:
     async def hold(self, reason: str) -> None:
         """Add a reason to hold; return at rest, with every frame captured so far readable.
 
-        Before kickoff the flight will wait at its first run-up; at the end it returns when the
-        flight has finished, since then nothing moves any more.
+        While preparing it interrupts the way to the first run-up, and from then to kickoff the
+        flight will wait there; at the end it returns when the flight has finished, since then
+        nothing moves any more.
         """
         if self._state.final:
             return
@@ -171,6 +182,9 @@ class Flight:
             except FlyscanError as exc:
                 self._fail(exc)
                 raise
+        elif self._state is State.PREPARING:
+            self._report_state()
+            await self._hold_approach()
         elif self._state is State.HOLDING:
             await self._changed.wait_for(lambda: self._state is not State.HOLDING)
         else:
@@ -192,6 +206,7 @@ class Flight:
         if self._state is not State.STOPPING:
             preparing = self._supervisor is None
             self._go(Event.STOP)
+            await cancel(self._preparing)
             await cancel(self._approach)
             if preparing:
                 await self._end(None)
@@ -343,13 +358,19 @@ class Flight:
     async def _approach_origin(self, sweep: Sweep, account: SegmentAccount) -> bool:
         """Go to the run-up; False if a hold came in between."""
         began = self._clock.now()
+        there = await self._go_to_origin(sweep)
+        account.spend("turnaround", self._clock.now() - began)
+        return there
+
+    async def _go_to_origin(self, sweep: Sweep) -> bool:
+        if not self._may_fly.is_set():
+            return False
         self._approach = asyncio.create_task(self._motion.prepare(sweep), name="flyscan-approach")
         try:
             await asyncio.wait((self._approach,))
         except asyncio.CancelledError:
             await cancel(self._approach)
             raise
-        account.spend("turnaround", self._clock.now() - began)
         if self._approach.cancelled():
             return False
         self._approach.result()
@@ -381,6 +402,12 @@ class Flight:
             return JoinOutcome.HELD if held.done() else JoinOutcome.DONE
         finally:
             await cancel(timer, held)
+
+    async def _hold_approach(self) -> None:
+        """Break off the way to the first run-up; return at rest."""
+        async with self._command:
+            await cancel(self._approach)
+            await self._motion.hold()
 
     async def _come_to_rest(self) -> None:
         """Hold: triggers first, then the stage, then every row that was triggered."""

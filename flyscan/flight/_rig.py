@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ..errors import BusyError, ConfigurationError
+from ..errors import BusyError, ConfigurationError, FlightAbortedError
 from ._align import Alignment
 from ._clock import Clock
 from ._contract import Capture, Motion
@@ -57,6 +57,9 @@ class Rig:
         self._limits: Mapping[str, AxisLimits] = {}
         self._flights = 0
         self._frames = 0
+        self._holds: set[str] = set()
+        self._stops = 0
+        self._file = asyncio.Lock()
         self.flight: Flight | None = None
 
     async def connect(self) -> None:
@@ -91,6 +94,10 @@ class Rig:
             BusyError: a run is open.
             StorageError: the file cannot be created.
         """
+        async with self._file:
+            return await self._open_file(directory, filename, start)
+
+    async def _open_file(self, directory: str, filename: str, start: Mapping[str, object]) -> str:
         if self._sink is not None:
             raise BusyError(
                 "a run is open already",
@@ -125,7 +132,15 @@ class Rig:
         )
 
     async def prepare(self, path: Path) -> int:
-        """Make a flight ready to kick off; returns its number in the run."""
+        """Make a flight ready to kick off; returns its number in the run.
+
+        Raises:
+            FlyscanError: any reason not to fly, before hardware moves.
+        """
+        stops = self._stops
+        self._limits = await self.motion.limits()
+        if stops != self._stops:
+            raise FlightAbortedError("stopped while preparing", device=self.name)
         if self._sink is None:
             raise ConfigurationError(
                 "no run is open", device=self.name, remedy="stage the flyer before preparing it"
@@ -136,10 +151,9 @@ class Rig:
                 device=self.name,
                 remedy="wait for its end or stop it with `flyscan stop`",
             )
-        self._limits = await self.motion.limits()
         self.validate(path)
         number = self._flights
-        flight = Flight(
+        flight = self.flight = Flight(
             self.motion,
             self.capture,
             self._sink,
@@ -151,11 +165,23 @@ class Rig:
             first_frame=self._frames,
             options=self._options,
             alignments=self._alignments if number == 0 else None,
+            holds=frozenset(self._holds),
         )
-        self.flight = flight
         await flight.prepare()
         self._flights += 1
         return number
+
+    async def hold(self, reason: str) -> None:
+        """Add a reason to hold, for this flight and the next; return at rest."""
+        self._holds.add(reason)
+        if self.flight is not None:
+            await self.flight.hold(reason)
+
+    def release(self, reason: str) -> None:
+        """Take a reason to hold away."""
+        self._holds.discard(reason)
+        if self.flight is not None and not self.flight.state.final:
+            self.flight.release(reason)
 
     def kickoff(self) -> None:
         """Start the prepared flight."""
@@ -172,6 +198,7 @@ class Rig:
 
     async def stop(self) -> None:
         """Stop the flight, if there is one."""
+        self._stops += 1
         if self.flight is not None:
             await self.flight.stop()
             self._frames = self.flight.stop_frame
@@ -179,10 +206,12 @@ class Rig:
     async def close_run(self) -> None:
         """Stop what flies and close the file. Idempotent."""
         await self.stop()
-        sink, self._sink = self._sink, None
-        self.flight = None
-        if sink is not None:
-            await sink.close()
+        async with self._file:
+            sink, self._sink = self._sink, None
+            self.flight = None
+            self._holds.clear()
+            if sink is not None:
+                await sink.close()
 
     def _current(self) -> Flight:
         if self.flight is None or self.flight.state is State.IDLE:

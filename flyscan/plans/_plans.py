@@ -176,7 +176,6 @@ def _fly_paths(
         start["num_intervals"] = start["num_points"] - 1
     start = {**start, **(md or {})}
 
-    @bpp.finalize_decorator(lambda: unstage_all(flyer))
     def run() -> MsgGenerator[str]:
         yield from stage_all(flyer)
         uid = yield from bps.open_run(start)
@@ -188,7 +187,7 @@ def _fly_paths(
         yield from bps.close_run()
         return uid
 
-    return (yield from run())
+    return (yield from bpp.finalize_wrapper(run(), lambda: unstage_all(flyer)))
 
 
 def _locate(flyer: Flyer, axes: Sequence[str]) -> MsgGenerator[dict[str, float]]:

@@ -163,6 +163,7 @@ def _fly(
         yield from collect_flyer(flyer, detectors)
     yield from _show_progress(group)
     yield from until(status)
+    flyer.check_outcome()
     yield from collect_flyer(flyer, detectors)
     yield from _disarm(flyer)
 

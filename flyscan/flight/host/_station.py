@@ -7,6 +7,8 @@ the same station serves a process of its own and the calling process.
 from __future__ import annotations
 
 import asyncio
+import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -15,13 +17,15 @@ from typing import Any, TypeVar
 from ...errors import BusyError, ConfigurationError, FlyscanError, HostError
 from .._align import Alignment
 from .._clock import Clock, RealClock
-from .._contract import Motion
+from .._contract import Capture, Motion
 from .._path import Path
 from .._recorder import FlightOptions
 from .._rig import Rig
 from ._config import HostConfig, load_class
 
 __all__ = ["Station"]
+
+LOG = logging.getLogger("flyscan.host")
 
 EventSink = Callable[[str, dict[str, Any]], None]
 Method = Callable[..., Awaitable[Any]]
@@ -74,27 +78,35 @@ class Station:
         if handler is None:
             raise HostError(f"unknown request {method!r}", device="flight host")
         try:
-            return await handler(**params)
-        except FlyscanError:
-            raise
+            bound = inspect.signature(handler).bind(**params)
         except TypeError as exc:
             raise HostError(f"bad parameters for {method!r}: {exc}", device="flight host") from exc
+        try:
+            return await handler(*bound.args, **bound.kwargs)
+        except FlyscanError:
+            raise
+        except Exception as exc:
+            LOG.exception("request %s failed", method)
+            raise HostError(
+                f"unexpected {type(exc).__name__} while handling {method!r}: {exc}",
+                device="flight host",
+                remedy="this is a defect of flyscan or of a controller binding; report it",
+            ) from exc
 
     async def stop_all(self) -> None:
         """Stop every flight."""
         await asyncio.gather(*(rig.stop() for rig in self._rigs.values()))
 
     async def hold_all(self, reason: str) -> None:
-        """Hold every flight."""
+        """Hold every flight; one that fails over it tells its own client."""
         await asyncio.gather(
-            *(rig.flight.hold(reason) for rig in self._rigs.values() if rig.flight is not None)
+            *(rig.hold(reason) for rig in self._rigs.values()), return_exceptions=True
         )
 
     def release_all(self, reason: str) -> None:
         """Take a reason to hold away from every flight."""
         for rig in self._rigs.values():
-            if rig.flight is not None and not rig.flight.state.final:
-                rig.flight.release(reason)
+            rig.release(reason)
 
     async def close(self) -> None:
         """Stop everything, close files and connections; every rig is tried."""
@@ -129,6 +141,13 @@ class Station:
 
     async def _prepare(self, flyer: str, path: Mapping[str, Any]) -> dict[str, Any]:
         rig = await self._rig(flyer)
+        other = self._flying_with(rig.motion, rig.capture)
+        if other is not None and other != flyer:
+            raise BusyError(
+                f"{other} flies its controllers at the moment",
+                device=flyer,
+                remedy="wait for the end of that flight or stop it",
+            )
         estimate = await self._validate(flyer, path)
         return {"flight": await rig.prepare(Path.from_dict(path)), "estimate": estimate}
 
@@ -148,14 +167,10 @@ class Station:
             self._emit(rig.name, {"event": "ended", "error": None})
 
     async def _hold(self, flyer: str, reason: str) -> None:
-        rig = await self._rig(flyer)
-        if rig.flight is not None:
-            await rig.flight.hold(reason)
+        await (await self._rig(flyer)).hold(reason)
 
     async def _release(self, flyer: str, reason: str) -> None:
-        rig = await self._rig(flyer)
-        if rig.flight is not None and not rig.flight.state.final:
-            rig.flight.release(reason)
+        (await self._rig(flyer)).release(reason)
 
     async def _stop(self, flyer: str) -> None:
         if flyer in self._rigs:
@@ -178,9 +193,9 @@ class Station:
         self, owner: str, axis: str, position: float, velocity: float | None = None
     ) -> None:
         box = await self._positioner(owner)
-        if any(rig.busy and rig.motion is box for rig in self._rigs.values()):
+        if (flyer := self._flying_with(box)) is not None:
             raise BusyError(
-                "flies at the moment",
+                f"{flyer} flies it at the moment",
                 device=f"{owner}.{axis}",
                 remedy="wait for the end of the flight or stop it",
             )
@@ -189,7 +204,17 @@ class Station:
     async def _axis_stop(self, owner: str, axis: str) -> None:
         box = await self._positioner(owner)
         _of(await box.limits(), owner, axis)
-        await box.stop()
+        # Before a pause the RunEngine stops everything ever moved, the axes of a flight among
+        # them; the flight comes to rest by itself then and has to stay on its path.
+        if self._flying_with(box) is None:
+            await box.stop()
+
+    def _flying_with(self, *boxes: Motion | Capture) -> str | None:
+        """The flyer that has one of the boxes in a flight."""
+        for rig in self._rigs.values():
+            if rig.busy and any(box is rig.motion or box is rig.capture for box in boxes):
+                return rig.name
+        return None
 
     # --- building --------------------------------------------------------------------------
 
