@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import numpy as np
 import pytest
@@ -286,13 +287,16 @@ async def test_a_line_is_set_up_in_one_round_trip(monkeypatch: pytest.MonkeyPatc
         await b.capture.disarm()
 
 
-async def test_a_begin_cancelled_on_its_way_can_be_repeated(monkeypatch: pytest.MonkeyPatch):
-    """The box has got the settings, but nobody has learnt of it."""
+async def test_a_begin_cancelled_on_its_way_does_not_spoil_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The box has got the settings and nobody has learnt of it: they must be written again."""
     async with bench() as b:
-        path = grid(points=20, lines=2)
+        path = timed(points=30)
+        segment = path.segment(0)
         await b.capture.arm(path, 0)
         reader = b.read()
-        await b.sweep(path.segment(0), 0)
+        reached = await b.sweep(segment, 0, hold_after=0.02)
         exchange = b.capture._control._exchange
 
         async def cancelled(requests: tuple[object, ...]) -> object:
@@ -302,10 +306,35 @@ async def test_a_begin_cancelled_on_its_way_can_be_repeated(monkeypatch: pytest.
         with monkeypatch.context() as patch:
             patch.setattr(b.capture._control, "_exchange", cancelled)
             with pytest.raises(asyncio.CancelledError):
-                await b.capture.begin(plan_sweep(path.segment(1), 20, LIMITS))
-        await b.sweep(path.segment(1), 20)
-        check_rows(b, path, await b.capture.disarm())
+                await b.capture.begin(plan_sweep(segment, reached, LIMITS))
+        assert await b.sweep(segment, 0) == 30
+        assert await b.capture.disarm() == reached + 30
         await reader
+        assert b.column("x_min")[reached] == pytest.approx(segment.start["x"], abs=0.012)
+
+
+async def test_the_row_under_way_is_finished_before_disarming(monkeypatch: pytest.MonkeyPatch):
+    async with bench() as b:
+        await b.capture.arm(grid(), 0)
+        reader = b.read()
+        sent: list[str] = []
+        run, values = b.capture._control.run, b.capture._control.values
+
+        async def noted(*requests: Any, **options: bool) -> Any:
+            sent.extend(map(str, requests))
+            return await run(*requests, **options)
+
+        async def finishing(*fields: str) -> list[str]:
+            found = await values(*fields)
+            return ["Busy"] if "*PCAP.COMPLETION" in fields and len(sent) < 9 else found
+
+        monkeypatch.setattr(b.capture._control, "run", noted)
+        monkeypatch.setattr(b.capture._control, "values", finishing)
+        await b.capture.disarm()
+        await reader
+        assert sent[:3] == ["BITS.B=0", "BITS.C=0", "BITS.A=0"]
+        assert sent[-1] == "*PCAP.DISARM="
+        assert sent[3:-1] == ["*PCAP.COMPLETION?"] * 6
 
 
 async def test_a_late_encoder_is_compensated_in_both_directions():

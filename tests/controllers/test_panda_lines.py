@@ -177,19 +177,30 @@ def rows_of(table: tuple[str, ...]) -> list[tuple[int, int, int, int, int, int]]
 
 def test_table_begins_with_a_row_against_the_direction():
     up = seq_line(curve([-0.003, 0.005, 0.010, 0.020]), AxisMap("INENC1", 0.001))
-    assert rows_of(seq_table(up, 0, 7)) == [
+    assert rows_of(seq_table(up, 0, 7, gated=False)) == [
         (1, 8, 0, -10, 0, 5),
         (1, 7, 1, -3, 5, 5),
         (1, 7, 1, 5, 5, 5),
         (1, 7, 1, 10, 5, 5),
     ]
     down = seq_line(curve([0.020, 0.010, 0.005]), AxisMap("INENC1", 0.001))
-    assert rows_of(seq_table(down, 1, 7)) == [(1, 7, 0, 17, 0, 5), (1, 8, 1, 10, 5, 5)]
+    assert rows_of(seq_table(down, 1, 7, gated=False)) == [(1, 7, 0, 17, 0, 5), (1, 8, 1, 10, 5, 5)]
+
+
+def test_a_gated_trigger_waits_for_its_position_then_for_the_gate():
+    line = seq_line(curve([0.0, 0.010, 0.020]), AxisMap("INENC1", 0.001))
+    assert rows_of(seq_table(line, 0, 3, gated=True)) == [
+        (1, 8, 0, -3, 0, 5),
+        (1, 7, 0, 0, 0, 5),
+        (1, 2, 1, 0, 5, 5),
+        (1, 7, 0, 10, 0, 5),
+        (1, 2, 1, 0, 5, 5),
+    ]
 
 
 def test_long_tables_are_cut_into_lines_the_server_takes():
     line = seq_line(segment(0.0, 100.0, 1000), AxisMap("INENC1", 0.001))
-    table = seq_table(line, 0, 5)
+    table = seq_table(line, 0, 5, gated=False)
     assert max(map(len, table)) < 1024
     assert all(len(base64.b64decode(text)) % 16 == 0 for text in table)
     assert len(rows_of(table)) == 1001

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scanspec.specs import Fly, Linspace
 
 from flyscan.controllers._axis_map import AxisMap
-from flyscan.flight import Path, Trigger
-from tests.controllers.panda_bench import ENCODERS, Bench, bench
+from flyscan.errors import ConfigurationError, LimitError
+from flyscan.flight import Path, Trigger, plan_sweep
+from tests.controllers.panda_bench import ENCODERS, LIMITS, Bench, bench
 
 
 def odd(points: int = 40, lines: int = 2) -> Path:
@@ -92,5 +93,52 @@ async def test_lines_longer_than_a_table_are_refused():
         )
         encoders = {"x": AxisMap("INENC1", 1e-5, unit="um")}
         b.capture._encoders = encoders
-        with pytest.raises(Exception, match="300000 points, a sequencer table holds 262143"):
+        with pytest.raises(LimitError, match="300000 points, a sequencer table holds 262143"):
             b.capture.validate(path)
+
+
+async def test_gated_rows_wait_for_the_gate():
+    """The gate is a soft bit here: low until the stage has passed the third point."""
+    async with bench(gate="BITS.OUTD", exposure=0.0002) as b:
+        path = Path.from_spec(
+            Fly(Linspace("x", 40.0, 42.0, 21)), trigger=Trigger.POSITION, period=0.01
+        )
+        await b.capture._control.run("BITS.D=1")
+        segment = path.segment(0)
+        await b.capture.arm(path, 0)
+        reader = b.read()
+        sweep = plan_sweep(segment, 0, LIMITS)
+        await b.go_to(dict(sweep.origin))
+        await b.capture.begin(sweep)
+        end = b.start(sweep)
+        await b.clock.sleep(sweep.lead + 0.055)
+        assert await b.capture.reached() == 6
+        await b.capture._control.run("BITS.D=0")
+        await b.clock.sleep(0.01)
+        assert await b.capture.reached() == 6
+        await b.capture._control.run("BITS.D=1")
+        await b.clock.sleep_until(end)
+        assert await b.capture.end(sweep) == 21
+        assert await b.capture.disarm() == 21
+        await reader
+        late = b.column("x_min") - [segment.bound(p)["x"] for p in range(21)]
+        assert late[6] > 0.02
+        assert np.abs(np.delete(late, 6)).max() < 0.012
+
+
+async def test_a_closed_gate_leaves_points_untriggered():
+    async with bench(gate="BITS.OUTD") as b:
+        path = Path.from_spec(Fly(Linspace("x", 40.0, 42.0, 21)), period=0.002)
+        await b.capture.arm(path, 0)
+        b.read()
+        assert await b.sweep(path.segment(0), 0) == 0
+        await b.capture.stop()
+
+
+async def test_only_positions_can_be_gated():
+    async with bench(gate="TTLIN5.VAL") as b:
+        timed = Path.from_spec(
+            Fly(Linspace("x", 40.0, 42.0, 21)), trigger=Trigger.TIME, period=0.002
+        )
+        with pytest.raises(ConfigurationError, match=r"cannot wait for the gate TTLIN5\.VAL"):
+            b.capture.validate(timed)

@@ -28,6 +28,7 @@ class Box:
         clock_hz: frequency of its clock.
         table_rows: rows a sequencer table holds.
         trigs: counter fields of channels to the bits they count.
+        gate_bit: what positions wait for, if anything.
     """
 
     names: Names
@@ -35,6 +36,7 @@ class Box:
     clock_hz: int
     table_rows: int
     trigs: Mapping[str, str]
+    gate_bit: str | None
 
     @property
     def index_key(self) -> str | None:
@@ -86,7 +88,7 @@ class Box:
         fields |= dict.fromkeys(self.names.pulse[f] for f in pulse)
         fields |= dict.fromkeys(self.names.pcomp[f] for f in (*pcomp, "ENABLE"))
         if uses_seq:
-            seq = ("POSA", "PRESCALE", "REPEATS", "ENABLE")
+            seq = ("BITA", "POSA", "PRESCALE", "REPEATS", "ENABLE")
             fields |= dict.fromkeys(self.names.seq[f] for f in seq)
         return [*fields, *self.down]
 
@@ -96,6 +98,7 @@ async def read_box(
     encoders: Mapping[str, AxisMap],
     channels: Mapping[str, ChannelSpec],
     blocks: Blocks,
+    gate: str | None,
 ) -> Box:
     """Learn what a flight needs to know of the box.
 
@@ -122,6 +125,7 @@ async def read_box(
         clock_hz=layout.clock_hz,
         table_rows=int(length) // ROW_WORDS,
         trigs=trigs,
+        gate_bit=layout.bit(gate) if gate is not None else None,
     )
 
 

@@ -58,6 +58,8 @@ class PandaCapture(Capture):
             and a stage running a little fast brings that early.
         trigger: ``"pcomp"``, ``"seq"``, or ``"auto"``: PCOMP where the step is a whole number
             of counts to within half a count over a line, SEQ elsewhere.
+        gate: bit that must be high, e.g. a detector's ready signal ``"TTLIN5.VAL"``: a row whose
+            position comes before waits for it (by SEQ).
         blocks: which blocks to use, see :class:`Blocks`.
         settings: further fields of the box to set while armed, e.g.
             ``{"TTLOUT1.VAL": "PULSE1.OUT"}``; put back like all others.
@@ -79,6 +81,7 @@ class PandaCapture(Capture):
         exposure: float | None = None,
         duty: float = 0.8,
         trigger: str = "auto",
+        gate: str | None = None,
         blocks: Blocks | Mapping[str, Any] | None = None,
         settings: Mapping[str, str] | None = None,
         block_period: float = 0.1,
@@ -94,6 +97,7 @@ class PandaCapture(Capture):
         self._channels = {c: build(ChannelSpec, s, name) for c, s in (channels or {}).items()}
         self._blocks = build(Blocks, blocks or Blocks(), name)
         self._trigger = _choice(trigger, name)
+        self._gate = gate
         self._exposure = exposure
         self._duty = duty
         self._extra = dict(settings or {})
@@ -152,6 +156,7 @@ class PandaCapture(Capture):
             names=box.names,
             clock_hz=box.clock_hz,
             table_rows=box.table_rows,
+            gate_bit=box.gate_bit,
         )
 
     async def connect(self) -> None:
@@ -159,7 +164,7 @@ class PandaCapture(Capture):
         await self._control.open()
         if self._known is None:
             self._known = await read_box(
-                self._control, self._encoders, self._channels, self._blocks
+                self._control, self._encoders, self._channels, self._blocks, self._gate
             )
 
     async def close(self) -> None:

@@ -158,7 +158,7 @@ class Names:
             seq=_named(
                 layout,
                 blocks.seq,
-                "ENABLE POSA TABLE PRESCALE REPEATS TABLE_LINE STATE HEALTH",
+                "ENABLE BITA POSA TABLE PRESCALE REPEATS TABLE_LINE STATE HEALTH",
             ),
             pulse=_named(
                 layout,

@@ -38,7 +38,7 @@ PHASE_TICKS = 5
 #: Words of one SEQ row, and the base64 line length in bytes (the server takes 1024 characters).
 ROW_WORDS = 4
 LINE_BYTES = 480
-POSA_GE, POSA_LE = 7, 8
+BITA_1, POSA_GE, POSA_LE = 2, 7, 8
 
 
 class Method(StrEnum):
@@ -248,21 +248,25 @@ def pre_start(sweep: Sweep, axis_map: AxisMap, first: int, direction: int) -> in
     return max(0, int(direction * (first - origin) / 2))
 
 
-def seq_table(line: SeqLine, index: int, before: int) -> tuple[str, ...]:
+def seq_table(line: SeqLine, index: int, before: int, *, gated: bool) -> tuple[str, ...]:
     """Base64 lines of the sequencer table for triggers `index` to the end of the line.
 
     Position triggers are levels: the table starts with a row that waits for the stage to be
     `before` counts ahead of the first trigger, or rows already passed would fire in a burst.
+    A gated trigger is two rows: one waits for the position, the next for the gate on BITA.
     Row format: PandABlocks SEQ block, fields REPEATS, TRIGGER, POSITION, TIME1, TIME2, OUTA1.
     """
     positions = line.positions[index:]
-    words = np.zeros((len(positions) + 1, ROW_WORDS), "<u4")
     ahead, crossed = (POSA_LE, POSA_GE) if line.direction > 0 else (POSA_GE, POSA_LE)
+    words = np.zeros((1 + len(positions) * (2 if gated else 1), ROW_WORDS), "<u4")
+    arrivals, fires = (words[1::2], words[2::2]) if gated else (words[1:], words[1:])
     words[0, 0] = 1 | ahead << 16
-    words[1:, 0] = 1 | crossed << 16 | 1 << 20
     words[0, 1] = np.array(positions[0] - line.direction * before, "<i4").view("<u4")
-    words[1:, 1] = positions.astype("<i4").view("<u4")
-    words[1:, 2] = PHASE_TICKS
+    fires[:, 0] = 1 | BITA_1 << 16
+    arrivals[:, 0] = 1 | crossed << 16
+    arrivals[:, 1] = positions.astype("<i4").view("<u4")
+    fires[:, 0] |= 1 << 20
+    fires[:, 2] = PHASE_TICKS
     words[:, 3] = PHASE_TICKS
     data = words.tobytes()
     return tuple(

@@ -47,6 +47,7 @@ class Planner:
         names: the blocks in use.
         clock_hz: frequency of the box's clock.
         table_rows: rows a sequencer table holds.
+        gate_bit: what positions wait for, if anything; only the sequencer can.
     """
 
     device: str
@@ -57,6 +58,7 @@ class Planner:
     names: Names
     clock_hz: int
     table_rows: int
+    gate_bit: str | None
 
     def axis_map(self, segment: Segment) -> AxisMap | None:
         """Map of the segment's fast axis."""
@@ -64,14 +66,27 @@ class Planner:
 
     def method(self, segment: Segment) -> Method:
         """What triggers the segment; raises what :func:`choose` raises."""
-        return choose(segment, self.axis_map(segment), self.trigger)
+        if self.gate_bit is None:
+            return choose(segment, self.axis_map(segment), self.trigger)
+        method = choose(segment, self.axis_map(segment), TriggerChoice.SEQ)
+        if method is not Method.SEQ or self.trigger is TriggerChoice.PCOMP:
+            raise ConfigurationError(
+                f"segment {segment.index} cannot wait for the gate {self.gate_bit}: only position "
+                "triggers by SEQ can",
+                device=self.device,
+                remedy="trigger by position with trigger 'auto' or 'seq', or remove `gate`",
+            )
+        return method
 
     def program(self, sweep: Sweep) -> Program:
         """Set-up of the sweep's triggers."""
         segment = sweep.segment
         timing = Timing.of(segment, self.exposure, self.duty, self.clock_hz)
         method = self.method(segment)
-        return program_for(self.names, method, sweep, self.axis_map(segment), timing, self.clock_hz)
+        axis_map = self.axis_map(segment)
+        return program_for(
+            self.names, method, sweep, axis_map, timing, self.clock_hz, self.gate_bit
+        )
 
     def validate(self, path: Path) -> tuple[str, ...]:
         """Check every distinct segment; remarks tell how steps are rounded.
@@ -130,10 +145,11 @@ class Planner:
             )
 
     def _check_table(self, segment: Segment) -> None:
-        if segment.points >= self.table_rows:
+        most = (self.table_rows - 1) // (1 if self.gate_bit is None else 2)
+        if segment.points > most:
             raise LimitError(
                 f"segment {segment.index} has {segment.points} points, a sequencer table holds "
-                f"{self.table_rows - 1}",
+                f"{most}",
                 device=self.device,
                 remedy="use a step that is a whole number of counts, or shorter lines",
             )

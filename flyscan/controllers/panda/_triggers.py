@@ -36,6 +36,7 @@ class Program:
         timing: gate and period.
         fields: what to set; written only where it differs.
         table: lines of the sequencer table, if there is one.
+        table_rows: its rows per trigger.
         static: True for a dwell, started by the soft bit.
         rows_before: rows of earlier programs since arming.
         row: number of the first captured row, cut ones counted.
@@ -49,6 +50,7 @@ class Program:
     timing: Timing
     fields: Mapping[str, str]
     table: tuple[str, ...] = ()
+    table_rows: int = 1
     static: bool = False
     rows_before: int = 0
     row: int = 0
@@ -109,7 +111,7 @@ class Program:
     def _seq_progress(self, line: int, state: str) -> int:
         if state in ("WAIT_ENABLE", "UNREADY"):  # enabled, so it has come to its end
             return self.points
-        return line - FIRST_LINE + (state != "WAIT_TRIGGER")
+        return (line - FIRST_LINE + (state != "WAIT_TRIGGER")) // self.table_rows
 
     def _unhealthy(self, health: str, device: str) -> CaptureError:
         return CaptureError(
@@ -128,42 +130,59 @@ def program_for(
     axis_map: AxisMap | None,
     timing: Timing,
     clock_hz: int,
+    gate_bit: str | None,
 ) -> Program:
-    """Set-up of a sweep's triggers.
+    """Set-up of a sweep's triggers; with a `gate_bit`, positions wait for it, too.
 
     Raises:
         LimitError: a number does not fit its field.
     """
-    gate = {
+    pulse = {
         names.pulse["WIDTH"]: seconds(names.pulse["WIDTH"], timing.gate, clock_hz),
         names.pulse["STEP"]: seconds(names.pulse["STEP"], timing.period, clock_hz),
-        names.pulse["PULSES"]: "1",
     }
-    program = Program(method, sweep.segment, sweep.from_point, timing, gate, static=sweep.static)
-    if method is Method.TIME:
-        count = uint32(names.pulse["PULSES"], sweep.points)
-        source = names.go_out if sweep.static or axis_map is None else names.pcomp_out
-        gate |= {names.pulse["PULSES"]: count, names.pulse["TRIG"]: source}
-        if not sweep.static and axis_map is not None:
-            gate |= _train_start(names, sweep, axis_map)
-        else:
-            gate |= {names.pcomp["ENABLE"]: "ZERO"}
-    elif axis_map is not None and method is Method.PCOMP:
-        gate |= {names.pulse["TRIG"]: names.pcomp_out} | _compare(names, sweep, axis_map)
-    elif axis_map is not None:
-        gate |= {
-            names.pulse["TRIG"]: names.seq_out,
-            names.pcomp["ENABLE"]: "ZERO",
-            names.seq["ENABLE"]: names.run_out,
-            names.seq["POSA"]: f"{axis_map.encoder}.VAL",
-            names.seq["PRESCALE"]: "0",
-            names.seq["REPEATS"]: "1",
-        }
-        line = seq_line(sweep.segment, axis_map)
-        index = sweep.from_point - sweep.segment.first_point
-        before = pre_start(sweep, axis_map, int(line.positions[index]), line.direction)
-        program.table = seq_table(line, index, before)
+    program = Program(method, sweep.segment, sweep.from_point, timing, pulse, static=sweep.static)
+    if axis_map is None or sweep.static:
+        program.fields = (
+            pulse | _train(names, sweep, names.go_out) | {names.pcomp["ENABLE"]: "ZERO"}
+        )
+    elif method is Method.TIME:
+        train = _train(names, sweep, names.pcomp_out)
+        program.fields = pulse | train | _train_start(names, sweep, axis_map)
+    elif method is Method.PCOMP:
+        single = {names.pulse["PULSES"]: "1", names.pulse["TRIG"]: names.pcomp_out}
+        program.fields = pulse | single | _compare(names, sweep, axis_map)
+    else:
+        program.fields = pulse | _sequence(names, axis_map, gate_bit)
+        program.table = _table(sweep, axis_map, gated=gate_bit is not None)
+        program.table_rows = 1 if gate_bit is None else 2
     return program
+
+
+def _train(names: Names, sweep: Sweep, trigger: str) -> dict[str, str]:
+    """PULSE makes the gates of all points from one trigger."""
+    count = uint32(names.pulse["PULSES"], sweep.points)
+    return {names.pulse["PULSES"]: count, names.pulse["TRIG"]: trigger}
+
+
+def _sequence(names: Names, axis_map: AxisMap, gate_bit: str | None) -> dict[str, str]:
+    return {
+        names.pulse["PULSES"]: "1",
+        names.pulse["TRIG"]: names.seq_out,
+        names.pcomp["ENABLE"]: "ZERO",
+        names.seq["ENABLE"]: names.run_out,
+        names.seq["BITA"]: gate_bit or "ZERO",
+        names.seq["POSA"]: f"{axis_map.encoder}.VAL",
+        names.seq["PRESCALE"]: "0",
+        names.seq["REPEATS"]: "1",
+    }
+
+
+def _table(sweep: Sweep, axis_map: AxisMap, *, gated: bool) -> tuple[str, ...]:
+    line = seq_line(sweep.segment, axis_map)
+    index = sweep.from_point - sweep.segment.first_point
+    before = pre_start(sweep, axis_map, int(line.positions[index]), line.direction)
+    return seq_table(line, index, before, gated=gated)
 
 
 def _compare(names: Names, sweep: Sweep, axis_map: AxisMap) -> dict[str, str]:
