@@ -472,6 +472,17 @@ async def test_foreign_write_shows_in_the_changes() -> None:
         assert await lab.control.ask("*CHANGES.CONFIG?") == "!PCOMP1.STEP=77\n."
 
 
+async def test_a_fault_that_cannot_be_carried_out_is_reported() -> None:
+    clock = ManualClock()
+    faults = FaultScript(clock)
+    faults.add("foreign_write", field="PCOMP9.STEP", value=1)
+    server = PandaServer(nanoprobe_world(clock, faults=faults), WIRING)
+    await server.start()
+    await turns()
+    with pytest.raises(ConfigurationError, match=r"PCOMP9\.STEP=1 gives: Invalid block number"):
+        await server.stop()
+
+
 async def test_slow_replies_and_garbage() -> None:
     async with running(
         {"kind": "slow_replies", "at": 1.0, "for": 1.0, "delay": 0.3},

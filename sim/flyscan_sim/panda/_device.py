@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ._bus_fields import BitMux, BitOut, ExtOut, PosMux, PosOut
-from ._fields import ChangeCounter, Field, Parameter, Reading, TimeParameter, Writing
+from ._fields import ChangeCounter, Field
 from ._layout import FieldSpec, Layout
+from ._registers import Parameter, Reading, TimeParameter, Writing
 from ._tables import Table, TableHardware
 from ._text import CommandError
 

@@ -223,10 +223,11 @@ class _Window:
     ) -> None:
         begins, ends, rows = pieces
         position = self._inputs.bus_position(source)
-        ticks = _looks(begins, ends)
-        looks = position.at(ticks.reshape(-1)).reshape(ticks.shape)
-        old = self._state.partial.sums
-        lengths = ends - begins
+        lengths, old = ends - begins, self._state.partial.sums
+        looks = _no_looks(begins.size)
+        if any(measure != "Diff" for measure in measures):
+            ticks = _looks(begins, ends)
+            looks = position.at(ticks.reshape(-1)).reshape(ticks.shape)
         for measure in measures:
             key = f"{source}.{measure}"
             if measure in ("Min", "Max"):
@@ -236,7 +237,8 @@ class _Window:
             total = np.zeros(count, wide)
             total[0] = old.get(key, 0)
             if measure == "Diff":
-                parts = position.at(ends) - position.at(begins)
+                bounds = position.at(np.concatenate((begins, ends)))
+                parts = bounds[begins.size :] - bounds[: begins.size]
             elif measure == "Sum":
                 parts = np.rint(looks.mean(axis=1) * lengths).astype(np.int64)
             else:
@@ -294,10 +296,14 @@ def _gated(plan: CapturePlan) -> dict[str, list[str]]:
     return wanted
 
 
+def _no_looks(pieces: int) -> Counts:
+    return np.empty((pieces, 0), np.int64)
+
+
 def _looks(begins: Ticks, ends: Ticks) -> Ticks:
     """Ticks at which to look at a position: the same number in every piece, ends included."""
     if not begins.size:
-        return np.empty((0, LOOKS_MIN), np.int64)
+        return np.zeros((0, LOOKS_MIN), np.int64)
     wanted = int((ends - begins).max()) // LOOK_TICKS + 2
     most = max(LOOKS_TOTAL // begins.size, LOOKS_MIN)
     number = min(max(wanted, LOOKS_MIN), LOOKS_MAX, most)

@@ -129,7 +129,11 @@ class PandaServer:
         self._runner = asyncio.create_task(self._run(), name="PandA clock")
 
     async def stop(self) -> None:
-        """Close all connections and stop listening; harmless when not started."""
+        """Close all connections and stop listening; harmless when not started.
+
+        Raises:
+            ConfigurationError: a fault of the script could not be carried out.
+        """
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener.close()
@@ -137,6 +141,8 @@ class PandaServer:
         await _cancel([*self._connections, *([runner] if runner else [])])
         for listener in listeners:
             await listener.wait_closed()
+        if runner is not None and not runner.cancelled():
+            runner.result()
 
     async def restart(self) -> None:
         """Switch the box off and on: connections and configuration are lost."""

@@ -16,9 +16,10 @@ import numpy as np
 from ._blocks import Block, Step
 from ._bus_fields import BitMux, PosMux
 from ._counter import counter_of
-from ._fields import Field, Parameter, Writing
+from ._fields import Field
 from ._layout import Layout
 from ._positions import Counts, Position, constant
+from ._registers import Parameter, Writing
 from ._waves import EMPTY, HIGH, LOW, Span, Ticks, Wave, merge_toggles, no_ticks
 
 __all__ = ["Circuit", "Line", "Slice", "Train"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flyscan.errors import ConfigurationError
 from flyscan_sim.world import Fault, FaultScript
 
 from ._buffer import BlockBuffer, Reader
@@ -94,12 +95,19 @@ def _write(device: Device, name: str, value: str) -> None:
     """A write by somebody else, with its effect on the change groups of everybody.
 
     Raises:
-        CommandError: the field of the script does not exist or refuses the value.
+        ConfigurationError: the box has no such field or refuses the value.
     """
-    target = find(device, name, numbered=True, star=False)
-    if target.attribute is not None:
-        target.attribute.assign(value, device.changes)
-    elif target.field is not None:
-        target.field.assign(value)
-    else:
-        raise CommandError("Missing field name")
+    try:
+        target = find(device, name, numbered=True, star=False)
+        if target.field is None:
+            raise CommandError("Missing field name")
+        if target.attribute is not None:
+            target.attribute.assign(value, device.changes)
+        else:
+            target.field.assign(value)
+    except CommandError as error:
+        raise ConfigurationError(
+            f"foreign_write: expected a write the box takes, {name}={value} gives: {error}",
+            device="fault script",
+            remedy="name a field of the box and a value it accepts",
+        ) from error
