@@ -135,6 +135,32 @@ async def test_triggers_within_a_gate_are_counted():
         await b.capture.stop()
 
 
+@pytest.mark.parametrize("delay", [0.0, 0.5])
+async def test_a_box_that_arms_late_is_waited_for(delay: float):
+    async with bench() as b:
+        b.world.faults.add("late_arm", delay=delay)
+        path = grid(points=30, lines=1)
+        began = b.clock.now()
+        check_rows(b, path, await b.fly(path))
+        assert b.clock.now() - began > delay
+
+
+async def test_a_box_that_never_arms_is_named():
+    async with bench(timeout=0.2) as b:
+        b.world.faults.add("late_arm", delay=60.0)
+        with pytest.raises(CaptureError, match=r"PCAP\.ACTIVE is 0, expected 1 within 0\.2 s"):
+            await b.capture.arm(grid(), 0)
+        await b.capture.stop()
+        await b.capture.restore()
+
+
+async def test_slow_answers_cost_time_only():
+    async with bench() as b:
+        b.world.faults.add("slow_replies", delay=0.01)
+        path = grid(points=30, lines=2)
+        check_rows(b, path, await b.fly(path, [0.02]))
+
+
 # --- others ---------------------------------------------------------------------------------
 
 

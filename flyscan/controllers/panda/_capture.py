@@ -257,6 +257,19 @@ class PandaCapture(Capture):
         await self._until_idle(self._stream)
         await self._control.run("*PCAP.ARM=", retry=False)
         await self._settings.apply({box.names.arm: "1"})
+        await self._until_active(box.names.pcap["ACTIVE"])
+
+    async def _until_active(self, active: str) -> None:
+        """Triggers that come before the hardware is armed make no rows."""
+        deadline = self._clock.now() + self._timeout
+        while (await self._control.values(active))[0] != "1":
+            if self._clock.now() > deadline:
+                raise CaptureError(
+                    f"{active} is 0, expected 1 within {self._timeout:g} s after arming",
+                    device=self.name,
+                    remedy="check the health of PCAP on the box's web page, and restart the box",
+                )
+            await self._clock.sleep(POLL)
 
     async def _open_stream(self, box: Box) -> RowStream:
         rows = RowAssembler(self.name, box.columns, box.index_key, box.clock_hz)

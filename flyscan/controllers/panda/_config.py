@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypeVar, cast
 
@@ -81,10 +81,6 @@ class ChannelSpec:
                 remedy=f"choose one of {', '.join(CAPTURES)}",
             )
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return asdict(self)
-
 
 def build(cls: type[T], data: T | Mapping[str, Any], device: str) -> T:
     """Make a parameter object from its JSON form.
@@ -149,7 +145,7 @@ class Names:
             pulse_out=layout.bit(f"{blocks.pulse}.OUT"),
             counter=layout.block(counter) if counter else None,
             counter_out=layout.position(f"{counter}.OUT") if counter else None,
-            pcap=_named(layout, "PCAP", "ENABLE GATE TRIG TRIG_EDGE SHIFT_SUM"),
+            pcap=_named(layout, "PCAP", "ENABLE GATE TRIG TRIG_EDGE SHIFT_SUM ACTIVE"),
             pcomp=_named(
                 layout,
                 blocks.pcomp,
