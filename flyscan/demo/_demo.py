@@ -117,18 +117,33 @@ def _fly(RE: Any, nano: Flyer) -> DemoResult:  # noqa: N803 - everybody calls it
 
 
 def _run_with_pause(RE: Any, plan: Any) -> int:  # noqa: N803
-    """Run a plan, pause it once from outside as a user would, and resume it."""
-    pause = threading.Timer(PAUSE_AFTER, RE.request_pause)
-    pause.start()
+    """Run a plan, pause it once from outside as a user would, and resume it.
+
+    Raises:
+        KeyboardInterrupt: the user paused it as well; the run is aborted.
+    """
+    ours = threading.Event()
+
+    def pause() -> None:
+        ours.set()
+        RE.request_pause()
+
+    timer = threading.Timer(PAUSE_AFTER, pause)
+    timer.start()
     try:
-        RE(plan)
+        try:
+            RE(plan)
+        except RunEngineInterrupted:
+            if not ours.is_set():
+                raise
+            time.sleep(PAUSE_LASTS)
+            RE.resume()
     except RunEngineInterrupted:
-        time.sleep(PAUSE_LASTS)
-        RE.resume()
-        return 1
+        RE.abort("interrupted by the user")
+        raise KeyboardInterrupt from None
     finally:
-        pause.cancel()
-    return 0
+        timer.cancel()
+    return int(ours.is_set())
 
 
 def _summarise(file: FilePath, pauses: int) -> DemoResult:

@@ -76,9 +76,9 @@ def host_config(ready: dict[str, Any]) -> dict[str, Any]:
 
 
 class SimulatedNanoprobe:
-    """Runs ``flyscan-sim nanoprobe`` for the length of a ``with`` block.
+    """Runs ``flyscan-sim nanoprobe``, for the length of a ``with`` block or by hand.
 
-    Entering it points this process' Channel Access at the simulated IOC, so make it before
+    Starting it points this process' Channel Access at the simulated IOC, so start it before
     anything uses EPICS.
 
     Args:
@@ -98,7 +98,12 @@ class SimulatedNanoprobe:
     def host_config(self) -> dict[str, Any]:
         return host_config(self.ready)
 
-    def __enter__(self) -> SimulatedNanoprobe:
+    def start(self) -> SimulatedNanoprobe:
+        """Start it; returns when it is ready.
+
+        Raises:
+            ConnectionLostError: it ended before it was ready.
+        """
         command = [sys.executable, "-m", "flyscan_sim", "nanoprobe", "--exit-with-parent"]
         self._process = subprocess.Popen(
             [*command, *self._options],
@@ -110,6 +115,7 @@ class SimulatedNanoprobe:
         line = "" if self._process.stdout is None else self._process.stdout.readline()
         if not line:
             code = self._process.wait(START_TIMEOUT)
+            self.stop()
             raise ConnectionLostError(
                 f"ended with exit code {code} before it was ready",
                 device="flyscan-sim",
@@ -120,12 +126,8 @@ class SimulatedNanoprobe:
         use_channel_access(f"{ca['host']}:{ca['port']}")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def stop(self) -> None:
+        """End it. Idempotent."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -138,3 +140,14 @@ class SimulatedNanoprobe:
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
+
+    def __enter__(self) -> SimulatedNanoprobe:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
