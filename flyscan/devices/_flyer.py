@@ -115,8 +115,8 @@ class Flyer(
         await self._host.start()
         self._about = await self._host.call("describe", flyer=self._rig)
         channels = self._about["channels"]
-        self.preview.define(preview_keys(self.name, channels), self._hints(channels))
-        self.ledger.define(ledger_keys(self.name))
+        self.preview.define(preview_keys(self._rig, channels), self._hints(channels))
+        self.ledger.define(ledger_keys(self._rig))
         self._host.subscribe(self._rig, self._on_event)
 
     def hint(self, *channels: str) -> None:
@@ -134,14 +134,13 @@ class Flyer(
             )
         self._hinted = channels
         self.preview.define(
-            preview_keys(self.name, self._about["channels"]), self._hints(self._about["channels"])
+            preview_keys(self._rig, self._about["channels"]), self._hints(self._about["channels"])
         )
 
     def _hints(self, channels: list[dict[str, Any]]) -> list[str]:
-        names = self._hinted
-        if names is None:
-            names = tuple(c["name"] for c in channels if c["axis"] is None and not c["shape"])
-        return [f"{self.name}-{name}" for name in names]
+        if self._hinted is not None:
+            return list(self._hinted)
+        return [c["name"] for c in channels if c["axis"] is None and not c["shape"]]
 
     @property
     def hints(self) -> Hints:
@@ -158,10 +157,10 @@ class Flyer(
         return HostAxis(self._host, self._rig, name, name=f"{self.name}-{name}")
 
     def position_key(self, axis: str) -> str | None:
-        """Data key of the channel that reports an axis, None if it has none."""
+        """Data key, in the preview, of the channel that reports an axis; None if it has none."""
         for channel in self._about.get("channels", []):
             if channel["axis"] == axis:
-                return f"{self.name}-{channel['name']}"
+                return self.preview.data_key(channel["name"])
         return None
 
     async def read_configuration(self) -> dict[str, Reading[Any]]:
@@ -447,16 +446,13 @@ class Flyer(
             self._point = event["point"]
         elif kind == "preview":
             row = event["row"]
-            self.preview.add(row["time"], self._prefixed(row))
+            self.preview.add(row["time"], row)
         elif kind == "ledger":
             row = event["row"]
             flat = {**row, "waiting": 0.0, **row["phases"], "missing": len(row["missing"])}
-            self.ledger.add(time.time(), self._prefixed(flat))
+            self.ledger.add(time.time(), flat)
         elif kind == "ended":
             error = event["error"]
             self._error = None if error is None else error_from_dict(error)
             self._ended.set()
         self._progress.set()
-
-    def _prefixed(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        return {f"{self.name}-{key}": value for key, value in row.items()}

@@ -26,24 +26,24 @@ LEDGER = {
 }
 
 
-def preview_keys(name: str, channels: Iterable[Mapping[str, Any]]) -> dict[str, DataKey]:
-    """Keys of the preview stream: the scalar channels' means, and the last frame and point."""
+def preview_keys(rig: str, channels: Iterable[Mapping[str, Any]]) -> dict[str, DataKey]:
+    """Columns of the preview stream: the scalar channels' means, and the last frame and point."""
     keys: dict[str, DataKey] = {}
     for channel in channels:
         if not channel["shape"]:
-            keys[f"{name}-{channel['name']}"] = _scalar(
+            keys[channel["name"]] = _scalar(
                 channel["source"], "number", "<f8", channel["unit"], channel["precision"]
             )
     for column in ("frame", "point"):
-        keys[f"{name}-{column}"] = _scalar(f"flyscan://{name}/{column}", "integer", "<i8", "", 0)
+        keys[column] = _scalar(f"flyscan://{rig}/{column}", "integer", "<i8", "", 0)
     return keys
 
 
-def ledger_keys(name: str) -> dict[str, DataKey]:
-    """Keys of the ledger stream: the account of one segment and where its time went."""
+def ledger_keys(rig: str) -> dict[str, DataKey]:
+    """Columns of the ledger stream: the account of one segment and where its time went."""
     return {
-        f"{name}-{column}": _scalar(
-            f"flyscan://{name}/{column}",
+        column: _scalar(
+            f"flyscan://{rig}/{column}",
             dtype,
             "<i8" if dtype == "integer" else "<f8",
             unit,

@@ -21,8 +21,9 @@ MOST_ROWS = 10_000
 class PageStream(Device, EventPageCollectable):
     """Rows waiting to be collected as one event page; collecting never suspends.
 
-    Args:
-        hinted: keys that live plots should draw.
+    Data keys in documents are ``NAME-COLUMN``, `NAME` being that of this device. Streams of one
+    run must not share data keys: Tiled's writer takes a key that is external in one of them for
+    external in all.
     """
 
     def __init__(self, name: str = "") -> None:
@@ -32,12 +33,12 @@ class PageStream(Device, EventPageCollectable):
         super().__init__(name)
 
     def define(self, keys: Mapping[str, DataKey], hinted: Sequence[str] = ()) -> None:
-        """Set the data keys, in order, and which of them are hinted."""
+        """Set the columns, in order, and which of them live plots should draw."""
         self._keys = dict(keys)
         self._hinted = list(hinted)
 
     def add(self, time: float, row: Mapping[str, Any]) -> None:
-        """Add a row; `time` in Unix seconds becomes its time stamp.
+        """Add a row of columns; `time` in Unix seconds becomes its time stamp.
 
         If nobody collects, every second row is given up rather than memory filled, and the log
         says so; full-rate data are in the file and do not pass through here.
@@ -53,21 +54,26 @@ class PageStream(Device, EventPageCollectable):
 
     @property
     def hints(self) -> Hints:
-        return {"fields": list(self._hinted)}
+        return {"fields": [self.data_key(column) for column in self._hinted]}
+
+    def data_key(self, column: str) -> str:
+        """What a column is called in documents."""
+        return f"{self.name}-{column}"
 
     async def describe_collect(self) -> dict[str, DataKey]:
-        return dict(self._keys)
+        return {self.data_key(column): key for column, key in self._keys.items()}
 
     def collect_pages(self) -> Iterator[PartialEventPage]:
         rows, self._rows = self._rows, []
         if rows:
             times = [time for time, _ in rows]
             data: dict[str, list[Any]] = {
-                key: [_number(row.get(key)) for _, row in rows] for key in self._keys
+                self.data_key(column): [_number(row.get(column)) for _, row in rows]
+                for column in self._keys
             }
             yield {
                 "time": times,
-                "timestamps": {key: list(times) for key in self._keys},
+                "timestamps": {key: list(times) for key in data},
                 "data": data,
             }
 
