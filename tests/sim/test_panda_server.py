@@ -419,6 +419,29 @@ async def test_lost_trigger_is_missing_from_the_rows() -> None:
     assert np.count_nonzero(gaps == 125_000) == gaps.size - 1
 
 
+async def test_the_next_trigger_can_be_lost_once(lab: Lab) -> None:
+    async with lab.data() as reader:
+        await lab.clocked()
+        await lab.advance(0.1)
+        lab.world.faults.add("lost_trigger")
+        await lab.advance(0.3)
+        await lab.control.put("*PCAP.DISARM=")
+        await lab.advance(0.02)
+        _, frames, _ = await reader.experiment()
+    gaps = np.diff(np.concatenate(frames)["PCAP.TS_TRIG.Value"])
+    assert np.count_nonzero(gaps == 250_000) == 1
+    assert np.count_nonzero(gaps == 125_000) == gaps.size - 1
+
+
+async def test_rearming_at_once_comes_too_soon(lab: Lab) -> None:
+    await lab.clocked()
+    await lab.advance(0.1)
+    await lab.control.put("*PCAP.DISARM=")
+    assert await lab.control.ask("*PCAP.ARM=") == "ERR Data capture already in progress"
+    await lab.advance(0.01, 0.001)
+    await lab.control.put("*PCAP.ARM=")
+
+
 async def test_overrun_ends_the_data_but_not_the_experiment() -> None:
     async with running({"kind": "overrun", "at": 0.25}) as lab, lab.data() as reader:
         await lab.clocked()
