@@ -187,7 +187,12 @@ def _fly_paths(
         yield from bps.close_run()
         return uid
 
-    return (yield from bpp.finalize_wrapper(run(), lambda: unstage_all(flyer)))
+    return (yield from bpp.finalize_wrapper(run(), lambda: _put_away(flyer)))
+
+
+def _put_away(flyer: Flyer) -> MsgGenerator[None]:
+    """Not a ``@plan`` itself: that warns when a halt leaves it unused."""
+    yield from unstage_all(flyer)
 
 
 def _locate(flyer: Flyer, axes: Sequence[str]) -> MsgGenerator[dict[str, float]]:

@@ -259,7 +259,8 @@ class Rehearsal:
         self.file = self.nano.file or self.file
         if msg.command == "wait_for":
             self.RE.loop.run_in_executor(None, self._while_suspended)
-        if self._at_message is not None and len(self.messages) > self._at_message[0]:
+        steps = sum(m.command != "sleep" for m in self.messages)
+        if self._at_message is not None and steps > self._at_message[0]:
             act, self._at_message = self._at_message[1], None
             act()
         self._tell()
@@ -271,13 +272,13 @@ class Rehearsal:
         self.pilot.moments.append(Moment(when, getattr(self, kind), self._noticed))
 
     def at_message(self, number: int, kind: str) -> None:
-        """Interfere while the RunEngine works on its message `number`, counted from now."""
+        """Interfere while the RunEngine works on its message `number`, sleeps not counted."""
         act = getattr(self, kind)
 
         def elsewhere() -> None:
             self.RE.loop.run_in_executor(None, act)
 
-        self._at_message = len(self.messages) + number, elsewhere
+        self._at_message = number, elsewhere
 
     def _noticed(self) -> bool:
         state = self.pilot.state
