@@ -1,0 +1,103 @@
+"""What all tests of captures share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from ...flight import Channel, Path, Trigger
+from .._bench import CaptureBench, opened
+from ._flying import Flying, flying
+
+__all__ = ["CaptureTests", "check_rows", "same_settings", "supports"]
+
+#: How far from where it should be a row may have been taken, in steps: a lost or repeated
+#: trigger is a whole step, a row taken while decelerating at most half of one.
+SHIFT = 0.75
+
+
+@pytest.mark.asyncio
+class CaptureTests(ABC):
+    """Base of the parts of :class:`CaptureSuite`."""
+
+    @abstractmethod
+    def make_bench(self) -> AbstractAsyncContextManager[CaptureBench]:
+        """The box to test and its surroundings, for one test."""
+
+    @pytest_asyncio.fixture
+    async def bench(self) -> AsyncGenerator[CaptureBench]:
+        """The bench of a test."""
+        async with opened(self.make_bench()) as bench:
+            yield bench
+
+    @pytest_asyncio.fixture
+    async def flight(self, bench: CaptureBench) -> AsyncGenerator[Flying]:
+        """The box with its stage, ready to fly."""
+        async with flying(bench) as flight:
+            yield flight
+
+
+def supports(flight: Flying, trigger: Trigger) -> bool:
+    """Whether the box says it can trigger this way."""
+    capable = flight.capture.capabilities
+    return capable.position if trigger is Trigger.POSITION else capable.time
+
+
+def check_rows(flight: Flying, path: Path, from_point: int, stop: int) -> None:
+    """Points `from_point` to `stop` must have exactly one row each, in order.
+
+    Raises:
+        AssertionError: rows were lost, repeated, shifted or malformed.
+    """
+    rows = flight.rows
+    firsts = [block.first for block in rows.blocks]
+    lengths = [len(block) for block in rows.blocks]
+    assert firsts == [int(n) for n in np.cumsum([0, *lengths])[:-1]], (
+        f"gaps between blocks: {firsts}"
+    )
+    expected = stop - from_point
+    assert len(rows) == expected, f"{len(rows)} rows for {expected} points"
+    if not expected:
+        return
+    assert np.all(np.diff(rows.time_ns) > 0), "times of rows do not increase"
+    assert np.all(rows.exposure > 0), "rows without live time"
+    for channel in flight.capture.channels():
+        _check_column(flight, channel, expected)
+    _check_positions(flight, path, from_point, stop)
+
+
+def _check_column(flight: Flying, channel: Channel, rows: int) -> None:
+    column = flight.rows.column(channel.name)
+    found, expected = (
+        (column.dtype, column.shape),
+        (np.dtype(channel.dtype), (rows, *channel.shape)),
+    )
+    assert found == expected, f"channel {channel.name} is {found}, described as {expected}"
+
+
+def _check_positions(flight: Flying, path: Path, from_point: int, stop: int) -> None:
+    names = {c.axis: c.name for c in flight.capture.channels() if c.axis is not None}
+    for segment in path.segments(from_point):
+        first, last = max(from_point, segment.first_point), min(stop, segment.end_point)
+        fast = segment.fast
+        if first >= last or fast not in names or segment.trigger is not Trigger.POSITION:
+            continue
+        part = slice(first - from_point, last - from_point)
+        begin = segment.setpoints(first, last)[fast] - segment.step / 2
+        exposed = segment.velocity[fast] * flight.rows.exposure[part]
+        seen = np.asarray(flight.rows.column(names[fast])[part], float)
+        off = (seen - begin - exposed / 2) / segment.step
+        worst = int(np.argmax(np.abs(off)))
+        assert abs(off[worst]) <= SHIFT, (
+            f"row {part.start + worst} was taken {off[worst]:.2g} steps from point {first + worst}"
+        )
+
+
+async def same_settings(bench: CaptureBench, before: object, after: str) -> None:
+    """The settings must be what they were."""
+    assert await bench.settings() == before, f"settings differ after {after}"

@@ -1,0 +1,87 @@
+"""Benches of the in-memory box, on a clock that jumps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from flyscan.flight import AxisLimits, ManualClock, cancel
+from flyscan.testing import CaptureBench, MemoryBox, MemoryCapture, MemoryMotion, MotionBench
+from tests.controllers.gcs_rig import pass_time
+
+SPANS = {"x": (-5.0, 5.0), "y": (2.0, 6.0)}
+LIMITS = AxisLimits(low=-100.0, high=90.0, velocity=100.0, acceleration=1000.0, unit="um")
+PERIOD = 0.02
+
+
+@asynccontextmanager
+async def passing() -> AsyncGenerator[ManualClock]:
+    """A manual clock that is advanced for whoever sleeps on it."""
+    clock = ManualClock()
+    pump = asyncio.create_task(pass_time(clock))
+    try:
+        yield clock
+    finally:
+        await cancel(pump)
+
+
+@asynccontextmanager
+async def motion_bench(
+    kind: Callable[..., MemoryMotion] = MemoryMotion, patience: float = 10.0
+) -> AsyncGenerator[MotionBench]:
+    """Instances that share settings and stage, as those of a real box would."""
+    async with passing() as clock:
+        box = MemoryMotion("stage", dict.fromkeys(SPANS, LIMITS), clock)
+
+        def make() -> MemoryMotion:
+            motion = kind("memory", dict.fromkeys(SPANS, LIMITS), clock)
+            motion.settings, motion.trajectories = box.settings, box.trajectories
+            return motion
+
+        def truth() -> Mapping[str, float]:
+            return {axis: t.at(clock.now())[0] for axis, t in box.trajectories.items()}
+
+        async def settings() -> Mapping[str, str]:
+            return {axis: repr(value) for axis, value in box.settings.items()}
+
+        yield MotionBench(
+            make=make,
+            clock=clock,
+            settings=settings,
+            spans=SPANS,
+            travel=dict.fromkeys(SPANS, (LIMITS.low, LIMITS.high)),
+            period=PERIOD,
+            tolerance=1e-6,
+            rough=0.1,
+            truth=truth,
+            patience=patience,
+        )
+
+
+@asynccontextmanager
+async def capture_bench(
+    kind: Callable[..., MemoryCapture] = MemoryCapture, patience: float = 10.0
+) -> AsyncGenerator[CaptureBench]:
+    """Captures that share the settings of their box, and the stage it watches."""
+    async with passing() as clock:
+        box = MemoryBox("box", dict.fromkeys(SPANS, LIMITS), clock=clock)
+
+        def make() -> MemoryCapture:
+            capture = kind("memory", box.motion, clock, 1e-5, 0.05, 0.8)
+            capture.settings = box.capture.settings
+            return capture
+
+        async def settings() -> Mapping[str, str]:
+            return dict(box.capture.settings)
+
+        yield CaptureBench(
+            make=make,
+            motion=box.motion,
+            clock=clock,
+            settings=settings,
+            spans=SPANS,
+            period=PERIOD,
+            tolerance=1e-6,
+            patience=patience,
+        )
