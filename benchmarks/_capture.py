@@ -144,6 +144,9 @@ class SourceCapture(Capture):
         if self._stream is not None:
             await self._stream.close()
 
+    async def save(self, path: Path) -> None:
+        pass
+
     def restore_steps(self) -> tuple[RestoreStep, ...]:
         return ()
 

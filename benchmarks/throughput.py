@@ -3,7 +3,8 @@
 One source process (a PandA's data port that sends as fast as it is read, 56-byte rows, eight
 channels) feeds, one after the other:
 
-- a bare loop: ``recv_into``, then h5py, all captured words as they are;
+- a bare loop: receive, convert, write the same channels, times and exposures with h5py;
+- the barest loop: the captured words as they are, counts instead of micrometres;
 - the plain client of ``pandablocks``, which only parses;
 - the whole of flyscan: capture's intake and conversion, flight, file and ledger in the host
   process, stream documents to a subscriber of a RunEngine here;
@@ -27,7 +28,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -46,13 +47,15 @@ from flyscan.flight.host import ProcessHost
 from flyscan.plans import fly
 from flyscan.storage import check_file
 
-from ._source import ROW
+from ._source import CLOCK_HZ, ROW
 
 HERE = FilePath(__file__).parent.parent
 HARDWARE_RATE = 1e6
 SETTLE = 0.25
 CHUNK = 16384
 ROW_BYTES = 90
+FLUSH_S = 0.25
+RESOLUTION = 0.001
 RECEIVE = 1 << 21
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 PANDABLOCKS_HOST, PANDABLOCKS_PORT = "127.0.0.88", 8889
@@ -69,44 +72,71 @@ def source(*options: str) -> Iterator[int]:
             process.terminate()
 
 
-def bare(port: int, directory: str, seconds: float) -> float:
-    """Rows per second of a loop that does nothing but receive and write."""
+Convert = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+def as_captured(words: np.ndarray) -> dict[str, np.ndarray]:
+    """Every captured word."""
+    return {key: words[key] for key in ROW.names}
+
+
+def in_units(words: np.ndarray) -> dict[str, np.ndarray]:
+    """What flyscan stores of a row, point and segment numbers left out."""
+    gate = words["PCAP.GATE_DURATION.Value"]
+    columns = {
+        "time": (words["PCAP.TS_TRIG.Value"] - gate) / CLOCK_HZ,
+        "exposure": gate / CLOCK_HZ,
+        "I0": words["COUNTER1.OUT.Diff"],
+        "Fe": words["COUNTER2.OUT.Diff"],
+    }
+    for axis, encoder in (("x", "INENC1.VAL"), ("y", "INENC2.VAL")):
+        columns[axis] = words[f"{encoder}.Mean"] / gate * RESOLUTION
+        columns[f"{axis}_min"] = words[f"{encoder}.Min"] * RESOLUTION
+        columns[f"{axis}_max"] = words[f"{encoder}.Max"] * RESOLUTION
+    return columns
+
+
+def bare(port: int, directory: str, seconds: float, convert: Convert) -> float:
+    """Rows per second of a loop that does nothing but receive, convert and write."""
     name = os.path.join(directory, "bare.h5")
     with (
         socket.create_connection(("127.0.0.1", port)) as sock,
         h5py.File(name, "x", libver="v110") as file,
     ):
         columns = {
-            key: file.create_dataset(
-                key, (0,), ROW[key], maxshape=(None,), chunks=(CHUNK,), fillvalue=0
-            )
-            for key in ROW.names
+            key: file.create_dataset(key, (0,), values.dtype, maxshape=(None,), chunks=(CHUNK,))
+            for key, values in convert(np.ones(1, ROW)).items()
         }
         file.swmr_mode = True
-        stream = sock.makefile("rb", RECEIVE)
-        sock.sendall(b"XML FRAMED RAW\n")
-        while stream.readline() != b"</header>\n":
-            pass
-        stream.readline()
-        buffer = bytearray(1 << 22)
-        rows, began = 0, time.monotonic()
-        flushed = began
-        while (now := time.monotonic()) < began + seconds:
-            size = int.from_bytes(stream.read(8)[4:], "little") - 8
-            view = memoryview(buffer)[:size]
-            stream.readinto(view)
-            words = np.frombuffer(view, ROW)
-            for key, column in columns.items():
-                column.resize(rows + len(words), axis=0)
-                column[rows:] = words[key]
-            rows += len(words)
-            if now > flushed + 0.25:
-                for column in columns.values():
-                    column.flush()
-                flushed = now
-        elapsed = time.monotonic() - began
+        rows, elapsed = _receive_and_write(sock, columns, seconds, convert)
     os.unlink(name)
     return rows / elapsed
+
+
+def _receive_and_write(
+    sock: socket.socket, columns: dict[str, Any], seconds: float, convert: Convert
+) -> tuple[int, float]:
+    stream = sock.makefile("rb", RECEIVE)
+    sock.sendall(b"XML FRAMED RAW\n")
+    while stream.readline() != b"</header>\n":
+        pass
+    stream.readline()
+    buffer = memoryview(bytearray(2 * RECEIVE))
+    rows, began = 0, time.monotonic()
+    flushed = began
+    while (now := time.monotonic()) < began + seconds:
+        frame = buffer[: int.from_bytes(stream.read(8)[4:], "little") - 8]
+        stream.readinto(frame)
+        words = np.frombuffer(frame, ROW)
+        for key, values in convert(words).items():
+            columns[key].resize(rows + len(words), axis=0)
+            columns[key][rows:] = values
+        rows += len(words)
+        if now > flushed + FLUSH_S:
+            for column in columns.values():
+                column.flush()
+            flushed = now
+    return rows, time.monotonic() - began
 
 
 def plain_client(seconds: float) -> float:
@@ -299,10 +329,11 @@ def main(argv: list[str]) -> dict[str, Any]:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
     with tempfile.TemporaryDirectory(dir=options.dir) as directory:
         with source() as port:
-            before = bare(port, directory, short)
+            before = bare(port, directory, short, in_units)
             rows = min(round(before * options.seconds), room(directory))
             watch = whole(port, directory, rows, 1.0)
-            bare_rate = (before + bare(port, directory, short)) / 2
+            bare_rate = (before + bare(port, directory, short, in_units)) / 2
+            barest_rate = bare(port, directory, short, as_captured)
         with source("--rate", str(HARDWARE_RATE)) as port:
             rows = round(HARDWARE_RATE * max(short, 2.0))
             at_hardware_rate = whole(port, directory, rows, rows / HARDWARE_RATE)
@@ -316,6 +347,7 @@ def main(argv: list[str]) -> dict[str, Any]:
         "pandablocks_rows_per_s": pandablocks_rate,
         "event_pages_rows_per_s": pages_rate,
         "ratio_to_bare": watch.rate / bare_rate,
+        "ratio_to_barest": watch.rate / barest_rate,
         "ratio_to_pandablocks": watch.rate / pandablocks_rate,
         "ratio_to_event_pages": watch.rate / pages_rate,
         "rss_growth_mb": watch.growth_mb,

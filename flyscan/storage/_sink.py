@@ -37,7 +37,7 @@ class Hdf5Sink:
         *,
         flush_interval: float = 0.25,
         batch_bytes: int = 4 << 20,
-        queue_bytes: int = 32 << 20,
+        queue_bytes: int = 16 << 20,
         patience: float = 30.0,
     ) -> None:
         self._monitors: Mapping[str, str] = {}
