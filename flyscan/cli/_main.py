@@ -1,14 +1,19 @@
-"""``flyscan demo | check | repair | sim``: arguments in, one line per error out."""
+"""``flyscan demo | check | repair | stop | restore | sim``."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path as FilePath
+from typing import TYPE_CHECKING
 
 from ..errors import FlyscanError
+
+if TYPE_CHECKING:
+    from ..flight.host import JournalEntry, RunningHost
 
 __all__ = ["main"]
 
@@ -52,6 +57,14 @@ def _parser() -> argparse.ArgumentParser:
     repair.add_argument("file", type=FilePath, metavar="FILE")
     repair.set_defaults(run=_repair)
 
+    stop = commands.add_parser("stop", help="stop all flights of all hosts of this user")
+    stop.set_defaults(run=_stop)
+
+    restore = commands.add_parser(
+        "restore", help="put back the settings that a killed flight host has left changed"
+    )
+    restore.set_defaults(run=_restore)
+
     commands.add_parser("sim", help="run simulated hardware, see flyscan sim --help")
     return parser
 
@@ -72,6 +85,40 @@ def _check(options: argparse.Namespace) -> int:
     report = check_file(options.file, options.documents)
     print(json.dumps(report.to_dict()) if options.json else report)
     return 0 if report.ok else 1
+
+
+def _stop(_: argparse.Namespace) -> int:
+    from ..flight.host import StateFolder, stop_hosts
+
+    return asyncio.run(_stop_all(stop_hosts(StateFolder().hosts())))
+
+
+async def _stop_all(results: AsyncIterator[tuple[RunningHost, FlyscanError | None]]) -> int:
+    failed = count = 0
+    async for host, error in results:
+        count += 1
+        failed += error is not None
+        print(f"host {host.pid}: {error or 'all flights stopped'}")
+    if not count:
+        print("no flight host is running")
+    return 1 if failed else 0
+
+
+def _restore(_: argparse.Namespace) -> int:
+    from ..flight.host import StateFolder, restore_orphans
+
+    return asyncio.run(_restore_all(restore_orphans(StateFolder())))
+
+
+async def _restore_all(results: AsyncIterator[tuple[JournalEntry, FlyscanError | None]]) -> int:
+    failed = count = 0
+    async for entry, error in results:
+        count += 1
+        failed += error is not None
+        print(f"{entry.controller}: {error or f'{len(entry.steps)} settings put back'}")
+    if not count:
+        print("nothing to restore")
+    return 1 if failed else 0
 
 
 def _repair(options: argparse.Namespace) -> int:

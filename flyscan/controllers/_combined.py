@@ -117,6 +117,14 @@ class CombinedMotion(Motion):
 
         await self._every(check)
 
+    async def save(self, path: Path) -> None:
+        async def save(motion: Motion) -> None:
+            own = share_of_path(path, motion.axes)
+            if own.axes:
+                await motion.save(own)
+
+        await self._every(save)
+
     async def move_to(self, axis: str, position: float, velocity: float | None = None) -> None:
         await self._owner(axis).move_to(axis, position, velocity)
 

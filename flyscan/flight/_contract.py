@@ -5,7 +5,8 @@ on the flight host's loop, never block it, and end within a stated time or raise
 :class:`~flyscan.errors.FlyscanError` that names the device. ``stop`` and ``restore`` are safe
 at any time and any number of times. The order in which a flight calls them::
 
-    connect  limits  validate  check  [prepare  begin  start  join  end]*  disarm  restore  close
+    connect  limits  validate  check  save  align  arm
+    [prepare  begin  start  join  end]*  disarm  restore  close
 
 A hold asks the capture first, then the motion, and goes on through the same
 ``prepare, begin, start`` as any other sweep, with a later ``from_point``: starting, resuming
@@ -109,6 +110,14 @@ class Motion(ABC):
         """
 
     @abstractmethod
+    async def save(self, path: Path) -> None:
+        """Read and remember every setting a flight along `path` changes; change nothing.
+
+        From here on :attr:`restore_steps` tells what :meth:`restore` would write, so that it can
+        be noted on disk before the first change. What is remembered already stays as it is.
+        """
+
+    @abstractmethod
     async def move_to(self, axis: str, position: float, velocity: float | None = None) -> None:
         """Move one axis to a position in user units and wait until it is there.
 
@@ -121,7 +130,7 @@ class Motion(ABC):
 
     @abstractmethod
     async def prepare(self, sweep: Sweep) -> None:
-        """Go to ``sweep.origin`` and settle there. Restorable settings are saved beforehand.
+        """Go to ``sweep.origin`` and settle there.
 
         Cancelling it leaves the axes decelerating to rest.
         """
@@ -209,6 +218,13 @@ class Capture(ABC):
         """
 
     @abstractmethod
+    async def save(self, path: Path) -> None:
+        """Read and remember every setting a flight along `path` changes; change nothing.
+
+        As for :meth:`Motion.save`.
+        """
+
+    @abstractmethod
     async def align(
         self,
         axis: str,
@@ -237,7 +253,7 @@ class Capture(ABC):
 
     @abstractmethod
     async def arm(self, path: Path, from_point: int) -> None:
-        """Save settings, configure and arm for `path` from `from_point`; rows count from 0."""
+        """Configure and arm for `path` from `from_point`; rows count from 0."""
 
     @abstractmethod
     async def begin(self, sweep: Sweep) -> None:

@@ -12,6 +12,7 @@ from ._clock import Clock
 from ._contract import Capture, JoinOutcome, Motion
 from ._frames import Sink
 from ._intake import Intake, SegmentAccount
+from ._journal import Journal
 from ._limits import AxisLimits
 from ._monitor import Monitor
 from ._path import Path
@@ -36,6 +37,7 @@ class Flight:
         first_frame: frame number of its first frame.
         alignments: axes whose encoders are aligned before it.
         holds: reasons to hold from the beginning: nothing moves before they end.
+        journal: where to note what a later process must put back if this one is killed.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Flight:
         options: FlightOptions | None = None,
         alignments: Mapping[str, Alignment] | None = None,
         holds: frozenset[str] = frozenset(),
+        journal: Journal | None = None,
     ) -> None:
         self._motion = motion
         self._capture = capture
@@ -63,6 +66,7 @@ class Flight:
         self._number = number
         self._options = options or FlightOptions()
         self._alignments = alignments or {}
+        self._journal = journal
         self._changed = Changed()
         self._intake = Intake(path, capture.channels(), flight=number, first_frame=first_frame)
         self._recorder = Recorder(
@@ -135,6 +139,11 @@ class Flight:
         self._capture.validate(self._path)
         await self._motion.check(self._path)
         await self._capture.check(self._path)
+        await self._motion.save(self._path)
+        await self._capture.save(self._path)
+        if self._journal is not None:
+            for box in (self._motion, self._capture):
+                self._journal.note(box.name, box.restore_steps())
         await self._may_fly.wait()
         async with self._command:
             await align_axes(self._motion, self._capture, self._alignments, self._limits)
@@ -273,7 +282,16 @@ class Flight:
 
     @property
     def _closing_steps(self) -> tuple[Callable[[], Awaitable[None]], ...]:
-        return (self._recorder.finish, self._motion.restore, self._capture.restore)
+        return (
+            self._recorder.finish,
+            lambda: self._restore(self._motion),
+            lambda: self._restore(self._capture),
+        )
+
+    async def _restore(self, box: Motion | Capture) -> None:
+        await box.restore()
+        if self._journal is not None:
+            self._journal.clear(box.name)
 
     async def _try(self, step: Callable[[], Awaitable[None]]) -> BaseException | None:
         """Run one closing step; every one is tried, whatever became of the others."""

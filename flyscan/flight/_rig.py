@@ -13,6 +13,7 @@ from ._clock import Clock
 from ._contract import Capture, Motion
 from ._flight import Flight
 from ._frames import RunFile, Sink
+from ._journal import Journal
 from ._limits import AxisLimits, Estimate
 from ._monitor import Monitor
 from ._path import Path
@@ -30,6 +31,7 @@ class Rig:
         sink_factory: makes the sink of a run.
         listener: gets every flight's events.
         alignments: axes whose encoders are aligned before the first flight of a run.
+        journal: where flights note what to put back if the process is killed.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Rig:
         listener: Listener,
         options: FlightOptions | None = None,
         alignments: Mapping[str, Alignment] | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.name = name
         self.motion = motion
@@ -53,6 +56,7 @@ class Rig:
         self._listener = listener
         self._options = options
         self._alignments = alignments
+        self._journal = journal
         self._sink: Sink | None = None
         self._limits: Mapping[str, AxisLimits] = {}
         self._flights = 0
@@ -166,6 +170,7 @@ class Rig:
             options=self._options,
             alignments=self._alignments if number == 0 else None,
             holds=frozenset(self._holds),
+            journal=self._journal,
         )
         await flight.prepare()
         self._flights += 1

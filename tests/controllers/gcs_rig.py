@@ -74,6 +74,7 @@ class Rig:
     async def plan(self, path: Path, segment: int = 0, point: int | None = None) -> Sweep:
         found = path.segment(segment)
         first = found.first_point if point is None else point
+        await self.motion.save(path)
         return plan_sweep(found, first, await self.motion.limits())
 
     def axis(self, id_: str = "1"):

@@ -116,6 +116,7 @@ class Bench:
         """Fly a path, held at the given seconds into its sweeps; returns the rows captured."""
         pauses = iter(holds)
         await self.capture.check(path)
+        await self.capture.save(path)
         await self.capture.arm(path, 0)
         reader = self.read()
         point = 0

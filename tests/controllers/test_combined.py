@@ -325,6 +325,7 @@ async def test_a_cancelled_approach_leaves_all_decelerating(pair: Pair):
 
 async def test_settings_of_all_parts_are_put_back(pair: Pair):
     sweep = pair.plan()
+    await pair.motion.save(pair.path())
     await pair.run(pair.motion.prepare(sweep))
     await pair.motion.start(sweep)
     steps = pair.motion.restore_steps()
@@ -387,6 +388,7 @@ async def test_a_piezo_and_a_motor_fly_a_map():
         )
         await motion.connect()
         await motion.check(path)
+        await motion.save(path)
         limits = await motion.limits()
         path.validate(limits)
         for segment in path.segments():

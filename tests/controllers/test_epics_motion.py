@@ -43,6 +43,7 @@ def snake() -> Path:
 
 
 async def planned(motion: EpicsMotion, path: Path, point: int = 0) -> Sweep:
+    await motion.save(path)
     return plan_sweep(path.segment(path.segment_of(point)), point, await motion.limits())
 
 

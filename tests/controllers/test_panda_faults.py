@@ -31,6 +31,7 @@ async def line_under_way(b: Bench, path: Path) -> asyncio.Task[None]:
     """Armed and in the middle of the first line."""
     sweep = plan_sweep(path.segment(0), 0, LIMITS)
     await b.go_to(dict(sweep.origin))
+    await b.capture.save(path)
     await b.capture.arm(path, 0)
     reader = b.read()
     await b.capture.begin(sweep)
@@ -125,6 +126,7 @@ async def test_triggers_within_a_gate_are_counted():
         path = grid(points=40, lines=1)
         sweep = plan_sweep(path.segment(0), 0, LIMITS)
         await b.go_to(dict(sweep.origin))
+        await b.capture.save(path)
         await b.capture.arm(path, 0)
         b.read()
         await b.capture.begin(sweep)

@@ -74,6 +74,7 @@ async def test_a_hold_leaves_the_box_armed():
     async with bench() as b:
         path = grid(points=40, lines=1)
         segment = path.segment(0)
+        await b.capture.save(path)
         await b.capture.arm(path, 0)
         reader = b.read()
         point = await b.sweep(segment, 0, hold_after=0.02)
@@ -91,6 +92,7 @@ async def test_going_back_arms_at_the_earlier_index():
     async with bench() as b:
         path = grid(points=40, lines=1)
         segment = path.segment(0)
+        await b.capture.save(path)
         await b.capture.arm(path, 0)
         reader = b.read()
         reached = await b.sweep(segment, 0, hold_after=0.03)
@@ -118,6 +120,7 @@ async def test_reached_is_live():
         path = grid(points=60, lines=1)
         sweep = plan_sweep(path.segment(0), 0, LIMITS)
         await b.go_to(dict(sweep.origin))
+        await b.capture.save(path)
         await b.capture.arm(path, 0)
         b.read()
         assert await b.capture.reached() == 0
@@ -217,6 +220,7 @@ async def test_stop_is_safe_at_any_time():
         await b.capture.stop()
         path = grid(points=40, lines=1)
         sweep = plan_sweep(path.segment(0), 0, LIMITS)
+        await b.capture.save(path)
         await b.capture.arm(path, 0)
         reader = b.read()
         await b.go_to(dict(sweep.origin))
@@ -239,6 +243,7 @@ async def test_a_stage_in_the_line_already_is_refused():
     async with bench(timeout=0.05) as b:
         path = grid(points=40, lines=1)
         sweep = plan_sweep(path.segment(0), 0, LIMITS)
+        await b.capture.save(path)
         await b.capture.arm(path, 0)
         b.read()
         await b.go_to({"x": 41.0})
@@ -251,6 +256,7 @@ async def test_an_encoder_that_was_never_aligned_is_refused():
         path = grid(points=40, lines=1)
         sweep = plan_sweep(path.segment(0), 0, LIMITS)
         await b.capture._control.run("INENC1.SETP=0")
+        await b.capture.save(path)
         await b.capture.arm(path, 0)
         b.read()
         await b.go_to(dict(sweep.origin))
@@ -269,6 +275,7 @@ async def test_nothing_works_before_connecting():
 async def test_a_line_is_set_up_in_one_round_trip(monkeypatch: pytest.MonkeyPatch):
     async with bench() as b:
         path = grid(points=20, lines=2)
+        await b.capture.save(path)
         await b.capture.arm(path, 0)
         b.read()
         await b.sweep(path.segment(0), 0)
@@ -294,6 +301,7 @@ async def test_a_begin_cancelled_on_its_way_does_not_spoil_the_next(
     async with bench() as b:
         path = timed(points=30)
         segment = path.segment(0)
+        await b.capture.save(path)
         await b.capture.arm(path, 0)
         reader = b.read()
         reached = await b.sweep(segment, 0, hold_after=0.02)

@@ -105,6 +105,7 @@ async def test_gated_rows_wait_for_the_gate():
         )
         await b.capture._control.run("BITS.D=1")
         segment = path.segment(0)
+        await b.capture.save(path)
         await b.capture.arm(path, 0)
         reader = b.read()
         sweep = plan_sweep(segment, 0, LIMITS)
@@ -129,6 +130,7 @@ async def test_gated_rows_wait_for_the_gate():
 async def test_a_closed_gate_leaves_points_untriggered():
     async with bench(gate="BITS.OUTD") as b:
         path = Path.from_spec(Fly(Linspace("x", 40.0, 42.0, 21)), period=0.002)
+        await b.capture.save(path)
         await b.capture.arm(path, 0)
         b.read()
         assert await b.sweep(path.segment(0), 0) == 0

@@ -174,12 +174,10 @@ class EpicsMotion(Motion):
             tolerance = record.tolerance(self._axes[axis].settings)
             if not record.stands_at(targets[axis], tolerance):
                 moves[axis] = _travel(record, targets[axis], limits[axis], tolerance)
-        self._save(moves, records)
         await self._fly(moves)
 
     async def start(self, sweep: Sweep) -> None:
         records = await self._records(a for a in sweep.segment.moving if a in self._axes)
-        self._save(records, records)
         self._held = False
         moves = {
             axis: _cruise(record, sweep, axis, record.tolerance(self._axes[axis].settings))
@@ -236,10 +234,10 @@ class EpicsMotion(Motion):
             await self._channels.write(step.key, float(step.value))
         self._found.clear()
 
-    def _save(self, axes: Iterable[str], records: Mapping[str, MotorRecord]) -> None:
+    async def save(self, path: Path) -> None:
         """Keep the speeds found before the first change."""
-        for axis in axes:
-            self._found.setdefault(axis, records[axis].speed)
+        for axis, record in (await self._records(a for a in path.axes if a in self._axes)).items():
+            self._found.setdefault(axis, record.speed)
 
     # --- parts -----------------------------------------------------------------------------
 

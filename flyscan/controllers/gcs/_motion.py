@@ -189,7 +189,6 @@ class GcsMotion(Motion):
         if not own:
             return
         curved = self._check_curves(sweep.segment)
-        await self._save(curved)
         limits = self._controller.limits
         await self._accelerate({axis: limits[axis].acceleration for axis in own})
         if curved:
@@ -340,8 +339,8 @@ class GcsMotion(Motion):
             )
         await self._controller.link.command(command, *identifiers, *step.value.split())
 
-    async def _save(self, curved: bool) -> None:
-        """Note settings before the first change of them."""
+    async def save(self, path: Path) -> None:
+        """Note speeds, and the wave generator's settings where there is one."""
         ids = [axis.id for axis in self._controller.axes.values()]
         if f"VEL {ids[0]}" not in self._saved:
             for command in ("VEL", "ACC", "DEC"):
@@ -350,7 +349,7 @@ class GcsMotion(Motion):
                         lambda answer: parse_texts(answer, ids), f"{command}?", *ids
                     )
                     self._saved |= {f"{command} {id_}": text for id_, text in texts.items()}
-        if curved:
+        if self._generator.available:
             found = await self._generator.settings()
             self._saved = found | self._saved
 

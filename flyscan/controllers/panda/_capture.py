@@ -227,16 +227,20 @@ class PandaCapture(Capture):
 
     # --- a flight --------------------------------------------------------------------------
 
-    async def arm(self, path: Path, from_point: int) -> None:
-        """Save settings, configure and arm; rows count from 0."""
+    async def save(self, path: Path) -> None:
+        """Note the fields and tables that flying `path` changes."""
         box, planner = self._box, self._planner
-        if self._stream is not None:
-            await self._stream.close()
         uses_seq = any(planner.method(s) is Method.SEQ for s in distinct(path))
         fields = [*box.changed_fields(uses_seq), *self._extra]
         await self._settings.save(
             dict.fromkeys(fields), [box.names.seq["TABLE"]] if uses_seq else []
         )
+
+    async def arm(self, path: Path, from_point: int) -> None:
+        """Configure and arm; rows count from 0."""
+        box, planner = self._box, self._planner
+        if self._stream is not None:
+            await self._stream.close()
         self._settings.forget()
         await self._control.run("*PCAP.DISARM=", *box.take_down)
         self._settings.note(box.down)

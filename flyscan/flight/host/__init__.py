@@ -4,6 +4,8 @@ from ._api import EventCallback, Host
 from ._config import ControllerConfig, FlyerConfig, HostConfig
 from ._inprocess import InProcessHost
 from ._process import ProcessHost
+from ._restore import restore_orphans, stop_hosts
+from ._state_folder import JournalEntry, RunningHost, StateFolder
 
 __all__ = [
     "ControllerConfig",
@@ -12,5 +14,10 @@ __all__ = [
     "Host",
     "HostConfig",
     "InProcessHost",
+    "JournalEntry",
     "ProcessHost",
+    "RunningHost",
+    "StateFolder",
+    "restore_orphans",
+    "stop_hosts",
 ]

@@ -16,6 +16,8 @@ import zmq.asyncio
 from ...errors import FlyscanError, HostError
 from .._watchdog import cancel
 from ._config import HostConfig
+from ._restore import HostJournal
+from ._state_folder import StateFolder
 from ._station import Station
 
 __all__ = ["HostServer", "main"]
@@ -36,7 +38,9 @@ class HostServer:
     def __init__(self, folder: FilePath) -> None:
         self._folder = folder
         self._config = HostConfig.from_dict(json.loads((folder / "config.json").read_text()))
-        self._station = Station(self._config, self._emit)
+        self._state = StateFolder()
+        journal = HostJournal(self._state, self._config)
+        self._station = Station(self._config, self._emit, journal=journal)
         self._context = zmq.asyncio.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._clients: set[bytes] = set()
@@ -54,7 +58,9 @@ class HostServer:
         self._socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE)
         self._socket.set(zmq.SNDHWM, HIGH_WATER)
         self._socket.set(zmq.LINGER, 1000)
-        self._socket.bind(f"ipc://{self._folder}/host.sock")
+        address = f"ipc://{self._folder}/host.sock"
+        self._socket.bind(address)
+        self._state.announce(address)
         self._heard = loop.time()
         tasks = [
             asyncio.create_task(job(), name=job.__name__)
@@ -68,6 +74,7 @@ class HostServer:
             await self._station.close()
             await self._drain()
         finally:
+            self._state.withdraw()
             await cancel(*tasks, leaving, *self._requests)
             self._context.destroy(linger=1000)
         for task in done:

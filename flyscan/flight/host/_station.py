@@ -22,6 +22,7 @@ from .._path import Path
 from .._recorder import FlightOptions
 from .._rig import Rig
 from ._config import HostConfig, load_class
+from ._restore import HostJournal
 
 __all__ = ["Station"]
 
@@ -39,12 +40,20 @@ class Station:
         config: what may be loaded.
         emit: gets ``(flyer, event)`` for every event of a flight.
         clock: time for everything; real time by default.
+        journal: keeps on disk what has to be put back if this process is killed.
     """
 
-    def __init__(self, config: HostConfig, emit: EventSink, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: HostConfig,
+        emit: EventSink,
+        clock: Clock | None = None,
+        journal: HostJournal | None = None,
+    ) -> None:
         self._config = config
         self._emit = emit
         self._injected = clock
+        self._journal = journal
         self._clock = clock or RealClock()
         self._controllers: dict[str, Any] = {}
         self._rigs: dict[str, Rig] = {}
@@ -232,6 +241,9 @@ class Station:
             if flyer not in self._rigs:
                 rig = self._build(flyer)
                 await rig.connect()
+                if self._journal is not None:
+                    await self._journal.settle(rig.motion.name, rig.motion)
+                    await self._journal.settle(rig.capture.name, rig.capture)
                 self._rigs[flyer] = rig
         return self._rigs[flyer]
 
@@ -254,6 +266,7 @@ class Station:
             partial(self._emit, flyer),
             FlightOptions(**config.options),
             {axis: Alignment(**a) for axis, a in config.align.items()},
+            self._journal,
         )
 
     def _controller(self, reference: str) -> Any:
