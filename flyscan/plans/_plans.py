@@ -17,6 +17,7 @@ from scanspec.specs import Spec
 from ..devices import Flyer, ShieldedDetector
 from ..flight import Path
 from ._paths import grid_spec, make_path, shifted, start_document
+from ._queue import queueable
 from ._stubs import (
     declare_flyer_streams,
     fly_prepared,
@@ -28,6 +29,7 @@ from ._stubs import (
 __all__ = ["fly", "fly_grid", "fly_paths", "rel_fly", "rel_fly_grid"]
 
 
+@queueable
 @plan
 def fly(
     flyer: Flyer,
@@ -58,6 +60,7 @@ def fly(
     return (yield from _fly_paths(flyer, [path], "fly", args, md))
 
 
+@queueable
 @plan
 def fly_grid(
     flyer: Flyer,
@@ -92,6 +95,7 @@ def fly_grid(
     return (yield from _fly_paths(flyer, [path], "fly_grid", args, md))
 
 
+@queueable
 @plan
 def fly_paths(
     flyer: Flyer,
@@ -115,6 +119,7 @@ def fly_paths(
     return (yield from _fly_paths(flyer, paths, "fly_paths", args, md))
 
 
+@queueable
 @plan
 def rel_fly(
     flyer: Flyer,
@@ -138,6 +143,7 @@ def rel_fly(
     return (yield from bpp.finalize_wrapper(there(), lambda: _go_back(flyer, start)))
 
 
+@queueable
 @plan
 def rel_fly_grid(
     flyer: Flyer,
