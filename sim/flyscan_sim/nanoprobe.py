@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from flyscan.flight import Clock, RealClock
 
+from .areadetector import AreaDetector
 from .epics import Beamline, CaServer
 from .gcs import C863, E727, GcsServer
 from .panda import PandaServer, PandaWiring
@@ -28,8 +29,9 @@ WIRING: Final = PandaWiring(
         "TTLIN5": "E-727.1",
         "TTLIN6": "E-727.2",
     },
+    outputs=("TTLOUT1",),
 )
-"""Cables to the PandA: encoders, detectors, trigger outputs of the piezo controller."""
+"""Cables of the PandA: encoders, detectors, trigger outputs of the piezo controller; the camera."""
 
 _PIEZO: Final = {"1": "x", "2": "y", "3": "z"}
 _DETECTOR_STAGE: Final = {"1": "detector"}
@@ -51,7 +53,8 @@ class Nanoprobe:
     """The default world and its servers, for the length of an ``async with`` block.
 
     The piezo stage answers as an E-727 whose servos are on, the detector stage as a C-863 that
-    has been referenced, the coarse stage as EPICS motor records.
+    has been referenced, the coarse stage as EPICS motor records. A camera triggered by the
+    PandA is an areaDetector IOC.
 
     Args:
         clock: the time everything lives in, real by default.
@@ -99,7 +102,10 @@ class Nanoprobe:
             block_period=block_period,
         )
         self.beamline = Beamline(self.world, _MOTORS, prefix=prefix)
-        self.ca = CaServer(self.beamline.records, host, ports.ca)
+        (trigger,) = WIRING.outputs
+        edges = partial(self.panda.rising_edges, trigger)
+        self.camera = AreaDetector(self.world, f"{prefix}CAM:", edges)
+        self.ca = CaServer([*self.beamline.records, self.camera], host, ports.ca)
         self._stack = AsyncExitStack()
 
     @property
@@ -121,6 +127,7 @@ class Nanoprobe:
                 "axes": dict(_DETECTOR_STAGE),
             },
             "ca": {"host": self._host, "port": self.ca.port, **self.beamline.endpoints()},
+            "areadetector": {"prefix": self.camera.prefix, "trigger": WIRING.outputs[0]},
         }
 
     async def start(self) -> None:

@@ -22,6 +22,8 @@ __all__ = ["WANTS_COMPLETION", "Circuit", "PutHandler", "make_channel"]
 _log = logging.getLogger(__name__)
 
 _PATIENCE = 100  # turns of the loop
+_ENCODING = "latin-1"
+_TEXT_LENGTH = 512
 
 PutHandler = Callable[[Any], Awaitable[None]]
 """Carries out a write; returns when it is complete."""
@@ -103,6 +105,20 @@ class _String(_Handed, ca.ChannelString):
     pass
 
 
+class _Text(_Handed, ca.ChannelByte):
+    """A character waveform holding a string, as records for paths are.
+
+    caproto's own refuses empty strings, hence the bytes.
+    """
+
+    async def verify_value(self, data: Any) -> Any:
+        return await super().verify_value(bytes(data).rstrip(b"\0").decode(_ENCODING))
+
+    async def write(self, value: Any, **options: Any) -> Any:
+        text = value.encode(_ENCODING) if isinstance(value, str) else value
+        return await super().write(text, **options)
+
+
 class _Menu(_Handed, ca.ChannelEnum):
     pass
 
@@ -137,6 +153,9 @@ def make_channel(
     if spec.kind is Kind.MENU:
         states = tuple(labels or MENUS[spec.menu])
         channel: _Handed = _Menu(value=states[int(value)], enum_strings=states, **common)
+    elif spec.kind is Kind.TEXT:
+        text = str(value).encode(_ENCODING)
+        channel = _Text(value=text, max_length=_TEXT_LENGTH, **common)
     else:
         channel = _CLASSES[spec.kind](value=value, **common)
     channel.handler = handler

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     LONG = "long"
     SHORT = "short"
     STRING = "string"
+    TEXT = "text"
     MENU = "menu"
 
 

@@ -12,9 +12,9 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import caproto as ca
 from caproto.asyncio.server import Context
@@ -22,12 +22,24 @@ from caproto.asyncio.server import Context
 from flyscan.errors import ConfigurationError
 
 from ._channels import Circuit
-from ._records import RecordChannels
 
-__all__ = ["CaServer"]
+__all__ = ["CaServer", "Served"]
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 20  # UDP may be taken where TCP is free
+
+
+class Served(Protocol):
+    """What a server serves: channels, and a life of their own."""
+
+    @property
+    def database(self) -> Mapping[str, ca.ChannelData]:
+        """Channels by full name."""
+        ...
+
+    async def run(self) -> None:
+        """Live until cancelled."""
+        ...
 
 
 class CaServer:
@@ -39,9 +51,7 @@ class CaServer:
         port: UDP and TCP port; 0 picks one.
     """
 
-    def __init__(
-        self, records: Sequence[RecordChannels], host: str = "127.0.0.1", port: int = 0
-    ) -> None:
+    def __init__(self, records: Sequence[Served], host: str = "127.0.0.1", port: int = 0) -> None:
         self.host = host
         self.port = port
         self._records = records

@@ -29,7 +29,7 @@ from ._seq import Seq, SeqState
 from ._slice import InstanceInputs, Line, Slice, Train
 from ._tables import Words
 from ._text import CommandError
-from ._waves import Span, Ticks, Wave
+from ._waves import EMPTY, Span, Ticks, Wave
 
 __all__ = ["TICKS_PER_S", "Engine"]
 
@@ -83,6 +83,7 @@ class Engine:
         self._pcap = Pcap()
         self.bits: dict[str, Line] = {name: Line() for name in layout.bit_bus if name}
         self.inputs: dict[tuple[str, str], Line] = {}
+        self._cables: dict[str, list[Ticks]] = {}
         self._make_blocks()
 
     def _make_blocks(self) -> None:
@@ -165,6 +166,8 @@ class Engine:
                 self.batches.append(step.batch)
             if self._at_rest(instance, step, slice_):
                 self.asleep.add(instance)
+        for output, edges in self._cables.items():
+            edges.append(slice_.input(output, "VAL").rising)
         self._toggled.update(label for label, wave in slice_.waves.items() if wave.edges.size)
         self.bits.update(slice_.bits)
         self.inputs.update(slice_.inputs)
@@ -186,6 +189,15 @@ class Engine:
             and not any(slice_.bits[label].pending.size for label in labels)
             and not any(line.level or line.pending.size for line in inputs if line is not None)
         )
+
+    def plug_in(self, output: str) -> None:
+        """Remember the rising edges of a TTLOUT from now on."""
+        self._cables[output] = []
+
+    def take_edges(self, output: str) -> Ticks:
+        """Rising edges of a TTLOUT that is plugged in, since the last call."""
+        edges, self._cables[output] = self._cables[output], []
+        return np.concatenate([EMPTY, *edges])
 
     def held(self, label: str) -> int:
         """Value of a position at the present tick."""

@@ -36,6 +36,7 @@ IDLE_S = 1.0
 LINE_LIMIT = 1 << 22
 
 FloatArray = NDArray[np.float64]
+_NONE: FloatArray = np.empty(0)
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,13 @@ class PandaWiring:
     Attributes:
         encoders: axis of the world by INENC instance, e.g. {"INENC1": "x"}.
         pulses: detector channel of the world by TTLIN instance, e.g. {"TTLIN1": "I0"}.
+        outputs: TTLOUT instances that lead to other boxes, see
+            :meth:`PandaServer.rising_edges`.
     """
 
     encoders: Mapping[str, str] = field(default_factory=dict[str, str])
     pulses: Mapping[str, str] = field(default_factory=dict[str, str])
+    outputs: tuple[str, ...] = ()
 
 
 class PandaServer:
@@ -90,6 +94,7 @@ class PandaServer:
         self._connections: dict[asyncio.Task[None], str] = {}
         self._runner: asyncio.Task[None] | None = None
         self._kick = asyncio.Event()
+        self._kept: dict[str, FloatArray] = {}
         _check(wiring, world)
         self._power_on()
 
@@ -109,6 +114,22 @@ class PandaServer:
         self._device = Device(load_layout(), self._engine, self._experiment)
         self._engine.fields = self._device.fields
         self._experiment.device = self._device
+        for output in self._wiring.outputs:
+            self._engine.plug_in(output)
+
+    def rising_edges(self, output: str, start: float, end: float) -> FloatArray:
+        """World times in ``(start, end]`` at which a wired TTLOUT goes high.
+
+        `end` must not lie in the future. For one reader, who asks in order of time: edges up
+        to the `end` of a call are forgotten.
+        """
+        self._refresh()
+        late = np.concatenate((self._kept.get(output, _NONE), self._new_edges(output)))
+        self._kept[output] = late[late > end]
+        return late[(late > start) & (late <= end)]
+
+    def _new_edges(self, output: str) -> FloatArray:
+        return self._engine.take_edges(output) / TICKS_PER_S
 
     def _pulses(self, channel: str) -> Callable[[FloatArray], Counts]:
         """Pulses of a channel; the microsecond the box may be ahead of the world counts none."""
@@ -274,6 +295,14 @@ def _check(wiring: PandaWiring, world: World) -> None:
                     device="PandA wiring",
                     remedy="name an input of the box and an axis or channel of the world",
                 )
+    known = list(layout.blocks["TTLOUT"].instances())
+    for output in wiring.outputs:
+        if output not in known:
+            raise ConfigurationError(
+                f"expected a cable at one of {', '.join(known)}, got {output}",
+                device="PandA wiring",
+                remedy="name an output of the box",
+            )
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

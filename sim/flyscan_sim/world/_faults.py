@@ -31,6 +31,9 @@ class FaultKind:
 
 FAULT_KINDS: Mapping[str, FaultKind] = {
     "lost_trigger": FaultKind(indexed=True),
+    "dropped_frame": FaultKind(indexed=True),
+    "late_frame": FaultKind(indexed=True, required=("delay",)),
+    "extra_frame": FaultKind(indexed=True),
     "stall": FaultKind(required=("axis",)),
     "following_error": FaultKind(required=("axis", "offset")),
     "overrun": FaultKind(),
