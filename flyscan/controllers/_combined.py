@@ -108,6 +108,7 @@ class CombinedMotion(Motion):
     async def check(self, path: Path) -> None:
         for axis in path.axes:
             self._owner(axis)
+        self._refuse_curve(path.segment(0))
         self._sweeping = self._sweeper(path)
 
         async def check(motion: Motion) -> None:
@@ -130,6 +131,7 @@ class CombinedMotion(Motion):
 
     async def prepare(self, sweep: Sweep) -> None:
         self._flown = None
+        self._refuse_curve(sweep.segment)
         self._mover(sweep.segment)
 
         async def prepare(motion: Motion) -> None:
@@ -207,21 +209,30 @@ class CombinedMotion(Motion):
             owners = {m for s in path.segments() if (m := self._mover(s)) is not None}
         return owners.pop() if len(owners) == 1 else None
 
+    def _refuse_curve(self, segment: Segment) -> None:
+        if segment.bounds is not None and not self.capabilities.curves:
+            raise ConfigurationError(
+                f"segment {segment.index} is a curve, which only a single motion can fly",
+                device=self.name,
+                remedy="cut it into straight pieces (Path.without_curves()), or fly with the "
+                "motion that has its axes",
+            )
+
     def _mover(self, segment: Segment) -> Motion | None:
         """The part that moves in a segment.
 
         Raises:
             ConfigurationError: axes of several parts move.
         """
-        movers = {self._owner(axis).name: self._owner(axis) for axis in segment.moving}
+        movers = list(dict.fromkeys(self._owner(axis) for axis in segment.moving))
         if len(movers) > 1:
             raise ConfigurationError(
                 f"segment {segment.index} moves {', '.join(segment.moving)} together, which "
-                f"belong to {', '.join(movers)}: nothing keeps these in step",
+                f"belong to {', '.join(m.name for m in movers)}: nothing keeps these in step",
                 device=self.name,
                 remedy="sweep axes of one controller and step the others between the sweeps",
             )
-        return next(iter(movers.values()), None)
+        return next(iter(movers), None)
 
     async def _every(self, call: Callable[[Motion], Awaitable[T]]) -> list[T]:
         """Call all parts at once; all have answered or failed when the first error is raised."""

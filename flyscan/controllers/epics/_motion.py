@@ -117,6 +117,12 @@ class EpicsMotion(Motion):
 
     async def check(self, path: Path) -> None:
         records = await self._records(axis for axis in self._axes if axis in path.axes)
+        if not records:
+            raise ConfigurationError(
+                f"the path moves {', '.join(path.axes)}, none of which belongs to it",
+                device=self.name,
+                remedy=f"use {', '.join(self.axes)}, or fly with the motion that has these axes",
+            )
         for name, record in records.items():
             axis = self._axes[name]
             problem = ready_problem(record, axis.settings.pv, axis.settings)
@@ -128,7 +134,12 @@ class EpicsMotion(Motion):
                     device=axis.device,
                     remedy=f"wait for it to end, or stop it with {axis.settings.pv}.STOP",
                 )
-        await check_path(self.name, path, records, self._limits(records))
+        limits = self._limits(records)
+        extents = path.extents()
+        for name, limit in limits.items():
+            for end in extents[name]:
+                _check_travel(self._axes[name], limit, end)
+        await check_path(self.name, path, records, limits)
 
     # --- motion ----------------------------------------------------------------------------
 
@@ -142,7 +153,7 @@ class EpicsMotion(Motion):
         motor = self._axes[axis]
         record = (await self._records([axis]))[axis]
         limits = self._limits({axis: record})[axis]
-        _check_move(motor.device, record, motor.settings.pv, limits, position, velocity)
+        _check_move(motor, record, limits, position, velocity)
         usual = self._found.get(axis, record.speed)
         acceleration = record.acceleration(usual)
         speed = usual if velocity is None else record.ramped(velocity, velocity / acceleration)
@@ -258,29 +269,32 @@ class EpicsMotion(Motion):
 
 
 def _check_move(
-    device: str,
+    motor: MotorAxis,
     record: MotorRecord,
-    pv: str,
     limits: AxisLimits,
     position: float,
     velocity: float | None,
 ) -> None:
     """Raise for a move the record would refuse or carry out differently."""
-    if problem := move_problem(record, pv):
-        raise NotReadyError(problem[0], device=device, remedy=problem[1])
-    if not limits.low <= position <= limits.high:
-        raise LimitError(
-            f"cannot go to {position:g} {limits.unit}, soft limits are {limits.low:g} to "
-            f"{limits.high:g}",
-            device=device,
-            remedy=f"stay within {pv}.LLM..{pv}.HLM",
-        )
+    if problem := move_problem(record, motor.settings.pv):
+        raise NotReadyError(problem[0], device=motor.device, remedy=problem[1])
+    _check_travel(motor, limits, position)
     if velocity is not None and not record.vbas < velocity <= limits.velocity:
         raise LimitError(
             f"cannot move at {velocity:g} {limits.unit}/s, speeds are {record.vbas:g} to "
             f"{limits.velocity:g}",
-            device=device,
+            device=motor.device,
             remedy="leave the velocity to the record, or choose one in between",
+        )
+
+
+def _check_travel(motor: MotorAxis, limits: AxisLimits, position: float) -> None:
+    if not limits.low <= position <= limits.high:
+        raise LimitError(
+            f"cannot go to {position:g} {limits.unit}, soft limits are {limits.low:g} to "
+            f"{limits.high:g}",
+            device=motor.device,
+            remedy=f"stay within {motor.settings.pv}.LLM..{motor.settings.pv}.HLM",
         )
 
 

@@ -139,7 +139,11 @@ class GcsMotion(Motion):
     async def check(self, path: Path) -> None:
         own = [axis for axis in self.axes if axis in path.axes]
         if not own:
-            return
+            raise ConfigurationError(
+                f"the path moves {', '.join(path.axes)}, none of which belongs to it",
+                device=self.name,
+                remedy=f"use {', '.join(self.axes)}, or fly with the motion that has these axes",
+            )
         await self._check_state(own)
         await self.limits()
         for axis, ends in path.extents().items():
@@ -319,7 +323,10 @@ class GcsMotion(Motion):
     async def restore(self, steps: tuple[RestoreStep, ...] | None = None) -> None:
         """Put settings back; a step that fails does not keep the others from being tried."""
         first: FlyscanError | None = None
-        for step in self.restore_steps() if steps is None else steps:
+        wanted = self.restore_steps() if steps is None else steps
+        if wanted:
+            await self.connect()
+        for step in wanted:
             try:
                 await self._write_back(step)
             except FlyscanError as error:
