@@ -82,15 +82,24 @@ class MotionSettings(MotionTests):
         await bench.timely(motion.restore())
         await same_settings(bench, settings, "restore() of another flight")
 
+    async def test_restore_works_after_close_too(self, bench: MotionBench) -> None:
+        motion = await connected(bench)
+        settings = await bench.settings()
+        await _meet(bench, motion, "flown")
+        await bench.timely(motion.close())
+        await bench.timely(motion.restore())
+        await same_settings(bench, settings, "close() and restore()")
+
     async def test_a_fresh_instance_restores_after_a_crash(self, bench: MotionBench) -> None:
         motion = await connected(bench)
         settings = await bench.settings()
         await _meet(bench, motion, "stopped")
         journal = [(step.key, step.value) for step in motion.restore_steps()]
         await bench.timely(motion.close())
-        successor = await connected(bench)
+        successor = bench.fresh()  # restoring connects it
         await bench.timely(successor.restore(tuple(RestoreStep(k, v) for k, v in journal)))
         await same_settings(bench, settings, "restore() from the journal in a fresh instance")
+        await bench.timely(successor.connect())
         await fly(bench, successor, await plan(bench, successor, bench.line()))
 
 
