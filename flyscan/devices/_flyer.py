@@ -144,8 +144,11 @@ class Flyer(
 
     @property
     def hints(self) -> Hints:
-        """Nothing of the full-rate stream is hinted: its rows are not in the documents."""
-        return {}
+        """Nothing of the full-rate stream is to be drawn: its rows are not in the documents.
+
+        An empty list says so; saying nothing would mean all of it.
+        """
+        return {"fields": []}
 
     @property
     def axes(self) -> dict[str, dict[str, Any]]:
