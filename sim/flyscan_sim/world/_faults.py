@@ -31,9 +31,6 @@ class FaultKind:
 
 FAULT_KINDS: Mapping[str, FaultKind] = {
     "lost_trigger": FaultKind(indexed=True),
-    "dropped_frame": FaultKind(indexed=True),
-    "late_frame": FaultKind(indexed=True, required=("delay",)),
-    "extra_frame": FaultKind(indexed=True),
     "stall": FaultKind(required=("axis",)),
     "following_error": FaultKind(required=("axis", "offset")),
     "overrun": FaultKind(),
@@ -47,6 +44,9 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
     "foreign_write": FaultKind(required=("field", "value")),
     "ring_dump": FaultKind(),
     "shutter_stuck": FaultKind(),
+    "dropped_frame": FaultKind(indexed=True),
+    "late_frame": FaultKind(indexed=True, required=("delay",)),
+    "extra_frame": FaultKind(indexed=True),
 }
 """Every kind a script may name; each simulator looks for those that concern it."""
 
