@@ -16,7 +16,9 @@ class PreviewSampler:
     """Averages frames into rows that are at least `period` apart in hardware time.
 
     A preview row is a dict with ``frame`` and ``point`` of its last frame, ``time`` (Unix seconds
-    of the last frame) and the mean of every scalar channel over the frames since the row before.
+    of the last frame) and the mean of every scalar channel over the frames since the row before,
+    as far as they are of the same segment: a mean across a turnaround would stand where nothing
+    was taken.
     """
 
     def __init__(self, channels: tuple[Channel, ...], period: float) -> None:
@@ -40,6 +42,7 @@ class PreviewSampler:
         if not self._pending:
             return None
         last = self._pending[-1]
+        inside = [f.segment == last.segment[-1] for f in self._pending]
         self._last_ns = int(last.block.time_ns[-1])
         row: dict[str, Any] = {
             "frame": last.first_frame + len(last) - 1,
@@ -47,9 +50,8 @@ class PreviewSampler:
             "time": self._last_ns / 1e9,
         }
         for name in self._names:
-            values = np.concatenate(
-                [np.asarray(f.block.columns[name], float) for f in self._pending]
-            )
-            row[name] = float(np.mean(values))
+            columns = [np.asarray(f.block.columns[name], float) for f in self._pending]
+            line = [column[mask] for column, mask in zip(columns, inside, strict=True)]
+            row[name] = float(np.mean(np.concatenate(line)))
         self._pending.clear()
         return row
