@@ -17,7 +17,7 @@ def frames(first: int, segment: list[int], x: list[float]) -> Frames:
     block = Block(
         first=first,
         time_ns=np.arange(first, first + count, dtype=np.int64) * MS,
-        exposure_s=np.full(count, 1e-3),
+        exposure=np.full(count, 1e-3),
         columns={"x": np.array(x), "spectrum": np.zeros((count, 4))},
     )
     return Frames(
