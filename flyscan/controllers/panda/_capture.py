@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
-from ...errors import BusyError, CaptureError, ConfigurationError, NotReadyError
+from ...errors import BusyError, CaptureError, ConfigurationError, LimitError, NotReadyError
 from ...flight import (
     Block,
     Capture,
@@ -64,7 +64,7 @@ class PandaCapture(Capture):
         settings: further fields of the box to set while armed, e.g.
             ``{"TTLOUT1.VAL": "PULSE1.OUT"}``; put back like all others.
         block_period: the box's flush period in seconds (0.1 unless its driver was told else).
-        patience: seconds a lost data connection is tried again; the box keeps rows for 9 s.
+        patience: seconds a lost connection is tried again; the box keeps rows for 9 s.
         timeout: seconds for connecting, for answers, and for expected states of the box.
         clock: time; real unless given.
     """
@@ -107,7 +107,9 @@ class PandaCapture(Capture):
         self._clock = clock or RealClock()
         self._host = host
         self._data_port = data_port
-        self._control = ControlLink(name, host, control_port, timeout)
+        self._control = ControlLink(
+            name, host, control_port, timeout, patience=patience, clock=self._clock
+        )
         self._settings = Settings(self._control)
         self._known: Box | None = None
         self._stream: RowStream | None = None
@@ -178,6 +180,12 @@ class PandaCapture(Capture):
 
     def validate(self, path: Path) -> tuple[str, ...]:
         """Check every distinct line of `path`; remarks tell how steps are rounded."""
+        if path.period < MIN_PERIOD:
+            raise LimitError(
+                f"the path has {path.period:g} s per point, the box needs at least {MIN_PERIOD:g}",
+                device=self.name,
+                remedy="use a longer period per point",
+            )
         return self._planner.validate(path)
 
     async def check(self, path: Path) -> None:
@@ -314,6 +322,10 @@ class PandaCapture(Capture):
         if self._runner is not None:
             await self._runner.hold()
 
+    async def withdraw(self) -> None:
+        """Disable the trigger blocks; their counts stay to be read."""
+        await self._armed.withdraw()
+
     async def end(self, sweep: Sweep) -> int:
         """Wait for the last gate of the sweep."""
         return await self._armed.end(sweep)
@@ -389,7 +401,19 @@ class PandaCapture(Capture):
         if found:
             await self.connect()
             await self.stop()
+            await self._until_disarmed()
             await self._settings.restore(found)
+
+    async def _until_disarmed(self) -> None:
+        """Let a capture that was just stopped end, so that the next flight finds the box idle.
+
+        One that does not end in time is left to the next check: settings are put back anyway.
+        """
+        deadline = self._clock.now() + self._timeout
+        while (await self._control.values("*PCAP.STATUS"))[0].startswith("Busy"):
+            if self._clock.now() > deadline:
+                return
+            await self._clock.sleep(10 * POLL)
 
 
 def _choice(trigger: str, device: str) -> TriggerChoice:

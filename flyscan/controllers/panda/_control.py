@@ -7,31 +7,50 @@ import contextlib
 from typing import cast
 
 from ...errors import ConnectionLostError, ControllerError, WatchdogError
+from ...flight import Clock, RealClock
 from ._pandablocks import CommandError, ControlConnection, NoContextAvailableError, Raw
 from ._text import Reply, Request
 
 __all__ = ["ControlLink"]
+
+RETRY = 0.05
 
 
 class ControlLink:
     """One connection to the control port.
 
     Requests of one :meth:`run` go out in one piece and are answered in order, so a
-    reconfiguration costs one round trip. A broken connection is remade once per call.
+    reconfiguration costs one round trip. A broken connection is made again, and what was under
+    way is sent again. Once that has been tried in vain for as long as it may take, further
+    calls try once only, so that the end of a flight does not wait for a box that is gone.
 
     Args:
         name: the capture's name, for messages.
         host: address of the box.
         port: its control port.
         timeout: seconds for connecting and for the answers of one call.
+        patience: seconds after its loss for which a connection is tried again.
+        clock: what these seconds are measured with; real time if not given.
     """
 
-    def __init__(self, name: str, host: str, port: int, timeout: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        host: str,
+        port: int,
+        timeout: float,
+        *,
+        patience: float = 0.0,
+        clock: Clock | None = None,
+    ) -> None:
         self.name = name
         self.address = f"{host}:{port}"
         self._host = host
         self._port = port
         self._timeout = timeout
+        self._patience = patience
+        self._clock = clock or RealClock()
+        self._lost_at: float | None = None
         self._protocol = ControlConnection()
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -68,7 +87,7 @@ class ControlLink:
         Args:
             requests: lines such as ``"PCOMP1.START=5"`` or ``"PCOMP1.STATE?"``, or tables.
             strict: raise for the first refused request.
-            retry: after a broken connection, connect anew and send all of them again.
+            retry: when the connection breaks, connect anew and send all of them again.
 
         Raises:
             ConnectionLostError: the connection broke and could not be remade.
@@ -76,18 +95,33 @@ class ControlLink:
             ControllerError: a request was refused, or the answer was no PandA's.
         """
         async with self._lock:
-            try:
-                replies = await self._exchange(requests)
-            except ConnectionLostError:
-                if not retry:
-                    raise
-                await self._connect()
-                replies = await self._exchange(requests)
+            exchange = self._persistently if retry else self._exchange
+            replies = await exchange(requests)
         return [reply.check() for reply in replies] if strict else replies
 
     async def values(self, *fields: str) -> list[str]:
         """Present values of fields."""
         return [r.value for r in await self.run(*(f"{f}?" for f in fields))]
+
+    async def _persistently(self, requests: tuple[Request, ...]) -> list[Reply]:
+        """Exchange; over a new connection as soon as there is one, if the present one breaks."""
+        try:
+            return await self._exchange(requests)
+        except ConnectionLostError as exc:
+            lost = exc
+        if self._lost_at is None:
+            self._lost_at = self._clock.now()
+        while True:
+            try:
+                await self._connect()
+                replies = await self._exchange(requests)
+            except ConnectionLostError as exc:
+                if self._clock.now() + RETRY > self._lost_at + self._patience:
+                    raise self._gone(lost, exc) from exc
+                await self._clock.sleep(RETRY)
+            else:
+                self._lost_at = None
+                return replies
 
     async def _connect(self) -> None:
         await self.close()
@@ -157,6 +191,13 @@ class ControlLink:
         if isinstance(result, CommandError):
             raise ControllerError(str(result), device=self.name, remedy="report this")
         return Reply(self.name, command.inp[0], tuple(cast(list[str], result)))
+
+    def _gone(self, lost: ConnectionLostError, last: ConnectionLostError) -> ConnectionLostError:
+        return ConnectionLostError(
+            f"{lost.problem}; not remade within {self._patience:g} s ({last.problem})",
+            device=self.name,
+            remedy=last.remedy,
+        )
 
     def _lost(self, why: str) -> ConnectionLostError:
         return ConnectionLostError(

@@ -60,6 +60,7 @@ class SweepRunner:
         self._timeout = timeout
         self._delivery = delivery
         self._program: Program | None = None
+        self._withdrawn = False
 
     @property
     def _name(self) -> str:
@@ -76,13 +77,15 @@ class SweepRunner:
             await self._settle(self._program)
             program.rows_before = self._program.rows_before + self._program.done
         replies = await self._set_up(program)
-        self._program = program
+        self._program, self._withdrawn = program, False
         await self._await_ready(program, sweep, await self._checked(replies))
 
     async def _continues(self, sweep: Sweep) -> bool:
         """Whether the triggers of this sweep are armed already, from before a hold."""
         program = self._program
         if program is None or program.method is Method.TIME or program.done == program.points:
+            return False
+        if self._withdrawn:
             return False
         await self.reached()
         if (
@@ -219,6 +222,18 @@ class SweepRunner:
         replies = await self._control.run(*off, f"{names.counter_out}?")
         self._settings.note(levels)
         program.edges = int(replies[-1].value)
+
+    async def withdraw(self) -> None:
+        """Let nothing trigger until the next begin; a train that was held is quiet already."""
+        program = self._program
+        if program is None or program.edges is not None:
+            return
+        names = self._box.names
+        levels = {names.run: "0", names.go: "0"}
+        self._settings.doubt(levels)
+        await self._control.run(*(f"{bit}={level}" for bit, level in levels.items()))
+        self._settings.note(levels)
+        self._withdrawn = True
 
     async def _settle(self, program: Program) -> bool:
         """Whether a train was stopped; then wait for its rows to know which of them are whole."""

@@ -59,12 +59,16 @@ class Settings:
         """Write saved values back, all of them, whatever becomes of single ones.
 
         Raises:
-            ControllerError: some were refused; it names them.
+            ControllerError: some were refused, or not confirmed, which then stay saved.
         """
         replies = await self._control.run(*map(_restoring, steps), strict=False)
-        refused = [f"{r.sent} ({r.error})" for r in replies if r.error is not None]
-        self._saved.clear()
+        refused: list[str] = []
         self._written.clear()
+        for step, reply in zip(steps, replies, strict=True):
+            if reply.error is not None:
+                refused.append(f"{reply.sent} ({reply.error})")
+            if not reply.garbled:
+                self._saved.pop(step.key, None)
         if refused:
             raise ControllerError(
                 f"could not put back {', '.join(refused)}",

@@ -32,12 +32,21 @@ class Reply:
 
     @property
     def error(self) -> str | None:
-        """The box's words if it refused."""
+        """The box's words if it refused, or what it said instead of ``OK`` to a write."""
         first = self.lines[0]
-        return first.removeprefix("ERR").strip() or "no reason given" if _is_err(first) else None
+        if _is_err(first):
+            return first.removeprefix("ERR").strip() or "no reason given"
+        return f"answered {first!r}" if self.garbled else None
+
+    @property
+    def garbled(self) -> bool:
+        """Whether a write was answered by something else than ``OK`` and ``ERR``."""
+        return not (self.sent.endswith("?") or self.lines == ("OK",) or _is_err(self.lines[0]))
 
     def check(self) -> Reply:
-        """Raise ControllerError if the box refused."""
+        """Raise ControllerError if the box refused, or answered nonsense."""
+        if self.garbled:
+            raise self._nonsense("'OK'")
         if self.error is not None:
             raise ControllerError(
                 f"{self.sent!r} was refused: {self.error}",
