@@ -110,7 +110,7 @@ class CaptureBasics(CaptureTests):
             await bench.motion.move_to(axis, position)
 
         async def mirrored() -> float:
-            return -(await readback())
+            return 2 * bench.spans[axis][0] - await readback()
 
         if all(channel.axis != axis for channel in flight.capture.channels()):
             with pytest.raises(ConfigurationError):
@@ -119,7 +119,7 @@ class CaptureBasics(CaptureTests):
         given = {"tolerance": bench.tolerance, "distance": distance}
         off = await bench.timely(flight.capture.align(axis, readback, move=move, **given))
         assert abs(off) <= bench.tolerance
-        rest = (await bench.see(bench.motion)).positions
+        rest = await bench.check_rest(bench.motion, "align()")
         bench.check_at(rest, {axis: bench.spans[axis][0]}, "where it was aligned")
         with pytest.raises((ConfigurationError, NotReadyError)):
             await bench.timely(flight.capture.align(axis, mirrored, move=move, **given))
