@@ -84,6 +84,7 @@ class Flight:
         self._approach: asyncio.Task[None] | None = None
         self._flying: asyncio.Task[None] | None = None
         self._supervisor: asyncio.Task[None] | None = None
+        self._closing = False
         self._finished = asyncio.Event()
         self._cause: BaseException | None = None
         self.error: FlyscanError | None = None
@@ -212,7 +213,7 @@ class Flight:
         """Stop motion and triggers now, keep what was captured, put settings back."""
         if self._state.final:
             return
-        if self._state is not State.STOPPING:
+        if self._state is not State.STOPPING and not self._closing:
             preparing = self._supervisor is None
             self._go(Event.STOP)
             await cancel(self._preparing)
@@ -244,6 +245,7 @@ class Flight:
         self, cause: BaseException | None, intake: asyncio.Task[None] | None = None
     ) -> None:
         """Leave hardware safe, data complete and the state final."""
+        self._closing = True  # too late for anybody else to stop it
         stopping = self._state is State.STOPPING
         cause = self._cause or (None if stopping else cause)
         if stopping or cause is not None:

@@ -157,6 +157,37 @@ async def test_hold_before_kickoff_waits_at_the_run_up() -> None:
     r.check_complete()
 
 
+async def test_hold_while_preparing_interrupts_the_way_to_the_run_up() -> None:
+    r = Rehearsal(Fly(0.01 @ Linspace("x", 100, 104, 5)))
+    preparing = asyncio.create_task(r.flight.prepare())
+    await r.clock.advance(0.2)
+    assert r.box.motion.moving
+    await r.clock.run(r.flight.hold("user"))
+    assert not r.box.motion.moving
+    await r.clock.advance(10)
+    assert (r.flight.state, r.flight.holds) == (State.PREPARING, {"user"})
+    assert not r.box.motion.moving
+    r.flight.release("user")
+    await r.clock.run(preparing)
+    r.flight.kickoff()
+    await r.clock.run(r.flight.wait())
+    r.check_complete()
+
+
+async def test_stop_while_closing_waits_for_the_end() -> None:
+    r = Rehearsal()
+    stopped: list[asyncio.Task[None]] = []
+
+    async def restore() -> None:
+        stopped.append(asyncio.create_task(r.flight.stop()))
+        await asyncio.sleep(0)
+
+    r.box.motion.restore = restore  # type: ignore[method-assign]
+    await r.fly()
+    await asyncio.wait_for(stopped[0], 1)
+    assert (r.flight.state, r.flight.error) == (State.DONE, None)
+
+
 async def test_holds_are_a_set() -> None:
     r = Rehearsal()
     await r.clock.run(r.flight.prepare())

@@ -136,14 +136,24 @@ class Pilot:
             deadline = clock.next_deadline
             if deadline is None or self.state == State.HELD:
                 await self._news.wait()
-            elif self.moments and self.moments[0].when <= deadline:
+                continue
+            if self.state == State.FLYING:
+                await self._until(self._resumed)
+            if self.moments and self.moments[0].when <= deadline and self._running():
                 moment = self.moments.pop(0)
-                await clock.advance_to(moment.when)
+                await clock.advance_to(max(moment.when, clock.now()))
                 await asyncio.to_thread(moment.act)
                 await self._until(moment.noticed)
             else:
                 await clock.advance_to(deadline)
                 await self._until(self._described)
+
+    def _resumed(self) -> bool:
+        """The RunEngine lets devices resume a moment before it does so itself."""
+        return self._stage.RE.state != "paused" or self.state != State.FLYING
+
+    def _running(self) -> bool:
+        return self._stage.RE.state == "running"
 
     def _described(self) -> bool:
         """The RunEngine has described what was flushed, or has other things to do."""
@@ -204,7 +214,7 @@ class Rehearsal:
         self.described = 0
         self.collecting = False
         self._flaw: Exception | None = None
-        self._at_message: tuple[int, Callable[[], None]] | None = None
+        self._landmarks: list[tuple[str, int, Callable[[], Any]]] = []
         self._open()
 
     def _open(self) -> None:
@@ -224,6 +234,8 @@ class Rehearsal:
     def close(self) -> None:
         station = self.host.station
         assert station is not None
+        if self.RE.state == "paused":  # a test failed meanwhile
+            self.RE.halt()
         self.host.run(station.close()).result(PATIENCE)
         self._flying.cancel()
         self.on_RE(self.host.close())
@@ -259,10 +271,11 @@ class Rehearsal:
         self.file = self.nano.file or self.file
         if msg.command == "wait_for":
             self.RE.loop.run_in_executor(None, self._while_suspended)
-        steps = sum(m.command != "sleep" for m in self.messages)
-        if self._at_message is not None and steps > self._at_message[0]:
-            act, self._at_message = self._at_message[1], None
-            act()
+        seen = sum(m.command == msg.command for m in self.messages)
+        for landmark in tuple(self._landmarks):
+            if landmark[:2] == (msg.command, seen - 1):
+                self._landmarks.remove(landmark)
+                landmark[2]()
         self._tell()
 
     # --- interfering -----------------------------------------------------------------------
@@ -271,14 +284,10 @@ class Rehearsal:
         """Interfere when the clock says `when`."""
         self.pilot.moments.append(Moment(when, getattr(self, kind), self._noticed))
 
-    def at_message(self, number: int, kind: str) -> None:
-        """Interfere while the RunEngine works on its message `number`, sleeps not counted."""
+    def at_message(self, command: str, kind: str, nth: int = 0) -> None:
+        """Interfere while the RunEngine works on its `nth` message of this command."""
         act = getattr(self, kind)
-
-        def elsewhere() -> None:
-            self.RE.loop.run_in_executor(None, act)
-
-        self._at_message = number, elsewhere
+        self._landmarks.append((command, nth, lambda: self.RE.loop.run_in_executor(None, act)))
 
     def _noticed(self) -> bool:
         state = self.pilot.state
@@ -332,7 +341,7 @@ class Rehearsal:
     def run(
         self, plan: MsgGenerator[Any], paused: Callable[[], None] = lambda: None
     ) -> tuple[str, ...]:
-        """Run a plan, resuming it whenever it pauses; returns what it raised, if anything.
+        """Run a plan, resuming it whenever it pauses.
 
         Args:
             paused: called at every pause, before it ends; may end the run.
@@ -402,11 +411,6 @@ class Rehearsal:
     def exit_status(self) -> str:
         (stop,) = self.of("stop")
         return stop["exit_status"]
-
-    @property
-    def reason(self) -> str:
-        (stop,) = self.of("stop")
-        return stop["reason"]
 
     def described_frames(self) -> int:
         """Frames in documents; checks that none is missing or there twice."""
