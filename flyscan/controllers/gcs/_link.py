@@ -35,7 +35,8 @@ class GcsLink:
     """Queries and commands over TCP.
 
     A broken connection is made again, and what was under way is repeated once, unless it must
-    not happen twice.
+    not happen twice. Once that has been tried in vain for as long as it may take, further
+    exchanges try once only, so that the end of a flight does not wait for a box that is gone.
 
     Args:
         device: name of the controller, for errors.
@@ -62,6 +63,7 @@ class GcsLink:
         self._writer: asyncio.StreamWriter | None = None
         self._identity = ""
         self._in_step = False
+        self._lost_at: float | None = None
 
     @property
     def identity(self) -> str:
@@ -152,13 +154,19 @@ class GcsLink:
         self, exchange: Callable[[bytes], Awaitable[Answer]], data: bytes
     ) -> Answer:
         try:
-            return await exchange(data)
+            answer = await exchange(data)
         except ConnectionLostError as error:
             if not self._identity:
                 raise
-            _log.warning("%s; connecting again", error)
-        await self._connect_again()
-        return await exchange(data)
+            lost = error
+        else:
+            self._lost_at = None
+            return answer
+        _log.warning("%s; connecting again", lost)
+        await self._connect_again(lost)
+        answer = await exchange(data)
+        self._lost_at = None
+        return answer
 
     async def _ask(self, data: bytes) -> Answer:
         await self._get_in_step()
@@ -270,14 +278,20 @@ class GcsLink:
         self._identity = answer[-1]
         self._in_step = True
 
-    async def _connect_again(self) -> None:
-        deadline = self._clock.now() + self._patience
+    async def _connect_again(self, lost: ConnectionLostError) -> None:
+        if self._lost_at is None:
+            self._lost_at = self._clock.now()
         while True:
             try:
                 return await self._connect()
-            except ConnectionLostError:
-                if self._clock.now() + _RETRY_S > deadline:
-                    raise
+            except ConnectionLostError as error:
+                if self._clock.now() + _RETRY_S > self._lost_at + self._patience:
+                    raise ConnectionLostError(
+                        f"{lost.problem}; not connected again within {self._patience:g} s "
+                        f"({error.problem})",
+                        device=self._device,
+                        remedy=error.remedy,
+                    ) from error
             await self._clock.sleep(_RETRY_S)
 
     def _drop(self) -> None:
