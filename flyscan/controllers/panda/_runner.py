@@ -59,6 +59,7 @@ class SweepRunner:
         self._next_point = from_point
         self._timeout = timeout
         self._delivery = delivery
+        self._connections = control.connections
         self._program: Program | None = None
         self._withdrawn = False
 
@@ -189,12 +190,25 @@ class SweepRunner:
     async def _checked(self, replies: list[Reply]) -> list[str]:
         """Values from the replies to :meth:`_queries`."""
         *values, status, changes = replies
-        if self._settings.foreign(changes.items):
+        foreign = self._settings.foreign(changes.items)
+        if foreign and self._control.connections > self._connections and _idle(status):
+            raise self._restarted(foreign[0])
+        if foreign:
             clients = await foreign_clients(self._control, self._stream)
             self._settings.check_changes(changes.items, others_text(clients))
-        if not status.value.startswith("Busy") and not self._stream.ending:
+        if _idle(status) and not self._stream.ending:
             await self._stream.wait_over(self._timeout)  # its reason tells more than we know here
         return [reply.value for reply in values]
+
+    def _restarted(self, gone: tuple[str, str]) -> CaptureError:
+        field, value = gone
+        return CaptureError(
+            f"the box was restarted during the flight: its connections broke, it does not "
+            f"capture any more, and settings are lost ({field} is {value!r}, flyscan had set "
+            f"{self._settings.written(field)!r})",
+            device=self._name,
+            remedy="check its power and the log of its server, align its encoders, and fly again",
+        )
 
     async def reached(self) -> int:
         """Next untriggered point, live; exact after a hold."""
@@ -283,6 +297,10 @@ class SweepRunner:
                 remedy="use a shorter exposure or a longer period, or look for speed ripple",
             )
         return out != "0"
+
+
+def _idle(status: Reply) -> bool:
+    return not status.value.startswith("Busy")
 
 
 def _in_front(sweep: Sweep, seen: float) -> bool:

@@ -120,6 +120,10 @@ class Settings:
                 remedy=f"keep other clients{others} from writing to the box, and fly again",
             )
 
+    def written(self, field: str) -> str:
+        """What was written to a field."""
+        return self._written[field]
+
     def foreign(self, items: Iterable[str]) -> list[tuple[str, str]]:
         """Fields we rely on that changed to what we did not write."""
         changed = (line.partition("=")[::2] for line in items)

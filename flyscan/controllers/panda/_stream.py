@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import numpy as np
 
 from ...errors import CaptureError, ConnectionLostError, FlyscanError, WatchdogError
-from ...flight import Block, Clock, EndReason
+from ...flight import Block, Clock, EndReason, within
 from ._columns import Words
 from ._data import DataLink
 from ._ends import PLANNED, end_error
@@ -24,6 +24,9 @@ QUEUED = 64
 #: behind a spoilt one; so the newest frame waits this long (s) before it is believed.
 GRACE = 0.002
 RETRY = 0.05
+#: Seconds within which the box greets a reader that comes back with a header, if it still
+#: captures: it sends one at once.
+RESUMED = 2.0
 
 
 class RowStream:
@@ -56,6 +59,7 @@ class RowStream:
         self._believed: list[Words] = []
         self._task: asyncio.Task[None] | None = None
         self._streaming = False
+        self._resuming = False
         self.rows = rows
         self.ending = False
         self.error: FlyscanError | None = None
@@ -190,6 +194,11 @@ class RowStream:
             await self._hand_on()
 
     async def _events(self) -> list[Data]:
+        if self._resuming:
+            header = self._link.receive()
+            events = await within(self._clock, RESUMED, header, self._not_resumed)
+            self._resuming = False
+            return events
         if self._held is None:
             return await self._link.receive()
         try:
@@ -245,7 +254,8 @@ class RowStream:
         Raises:
             CaptureError: the box did not come back in time.
         """
-        self._streaming = False
+        # Before its first row the box may have nothing to tell yet.
+        self._resuming, self._streaming = self._streaming or self._resuming, False
         deadline = self._clock.now() + self._patience
         while True:
             link = self._connect()
@@ -265,3 +275,12 @@ class RowStream:
             else:
                 self._link = link
                 return
+
+    def _not_resumed(self) -> CaptureError:
+        return CaptureError(
+            f"the data connection was remade, but the box did not go on within {RESUMED:g} s; "
+            f"rows from {self.rows.seen} on are missing",
+            device=self._name,
+            remedy="it does not capture any more: it was restarted, or somebody disarmed it; "
+            "fly again",
+        )
