@@ -1,0 +1,104 @@
+"""Several policies as one, and policies as data."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ConfigurationError
+from ._policy import LineContext, Plan, Policy, Proposal, Situation
+from ._rows import Rows
+
+__all__ = ["Composite", "policy_from_dict"]
+
+
+def policy_from_dict(data: Mapping[str, Any]) -> Policy:
+    """Build a policy from its class path and parameters.
+
+    Args:
+        data: ``{"class": "package.module:Name", "params": {...}}``.
+
+    Raises:
+        ConfigurationError: there is no such class, it is no policy, or it refuses the
+            parameters.
+    """
+    path = str(data.get("class", ""))
+    module, _, name = path.partition(":")
+    try:
+        found: Any = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            f"no policy {path!r}: {error}",
+            device="policy",
+            remedy="write it as 'package.module:ClassName'",
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Policy)):
+        raise ConfigurationError(
+            f"{path!r} is no policy", device="policy", remedy="name a subclass of Policy"
+        )
+    try:
+        return found(**data.get("params", {}))
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{path} refuses its parameters: {error}",
+            device="policy",
+            remedy="correct the names of the parameters",
+        ) from error
+
+
+@dataclass(eq=False)
+class Composite(Policy):
+    """Asks its policies in order of priority; the first that wants something gets it.
+
+    Guards come first, then the budget, then one policy for the speed, whose plan is flown after
+    the others reviewed it.
+
+    Args:
+        policies: policies, or their JSON-able form.
+    """
+
+    policies: Sequence[Policy | Mapping[str, Any]]
+
+    def __post_init__(self) -> None:
+        self._parts = [
+            part if isinstance(part, Policy) else policy_from_dict(part) for part in self.policies
+        ]
+        if not self._parts:
+            raise ConfigurationError(
+                "a composite of no policies", device="policy", remedy="give at least one"
+            )
+
+    def params(self) -> dict[str, Any]:
+        """JSON-able constructor parameters."""
+        return {"policies": [part.to_dict() for part in self._parts]}
+
+    def begin(self, line: LineContext) -> Plan:
+        """The first plan with a profile, else the last policy's, reviewed by the others."""
+        plans = [part.begin(line) for part in self._parts]
+        chosen = next((plan for plan in plans if plan.profile is not None), plans[-1])
+        for part in self._parts:
+            chosen = part.review(chosen, line)
+        return chosen
+
+    def review(self, plan: Plan, line: LineContext) -> Plan:
+        """Already done for its own plan."""
+        return plan
+
+    def tell(self, rows: Rows) -> None:
+        """Hand the block to every policy."""
+        for part in self._parts:
+            part.tell(rows)
+
+    def ask(self, now: Situation) -> Proposal | None:
+        """The first proposal in order of priority."""
+        for part in self._parts:
+            proposal = part.ask(now)
+            if proposal is not None:
+                return proposal
+        return None
+
+    def end(self) -> dict[str, Any]:
+        """Summaries of all."""
+        return {"policy": "Composite", "parts": [part.end() for part in self._parts]}

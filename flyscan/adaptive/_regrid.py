@@ -1,0 +1,236 @@
+"""Rows of any length, speed and pass onto even pixels: unbiased, with errors.
+
+Counts are combined by position: a pixel is the mean of the signal over the pixel, whatever time
+was spent where. Within a row the signal is taken to be straight, with the slope of its
+neighbours, so that rows longer than a pixel do not turn slopes into steps. A part of the line
+flown again more slowly replaces the faster rows there; where several passes of like speed cover
+a place they are averaged by the time they spent, which is planned and not counted. Variances
+come from a row with its neighbours, never from one row: weights from single counts bias by
+-5.6 % at five counts. Dead time must have been corrected row by row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CaptureError, ConfigurationError
+from ..flight import FloatArray, IntArray
+from ._estimate import poisson_variance
+
+__all__ = ["Regridded", "regrid"]
+
+BoolArray = npt.NDArray[np.bool_]
+
+REPLACES = 1.5
+"""A pass whose rows are this many times shorter replaces the longer rows, rather than being
+averaged with them: merging a coarse and a fine pass as points doubles the error."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Regridded:
+    """A signal on pixels; arrays of shape ``(pixels,)``.
+
+    Args:
+        value: counts per second at nominal flux; NaN where nothing was measured.
+        error: standard error of each value.
+        exposure: seconds at nominal flux spent in each pixel by the rows used.
+        dose: seconds at nominal flux spent in each pixel by all rows.
+    """
+
+    value: FloatArray
+    error: FloatArray
+    exposure: FloatArray
+    dose: FloatArray
+
+
+def regrid(
+    pixels: FloatArray, start: FloatArray, stop: FloatArray, live: FloatArray,
+    counts: FloatArray, *, i0: FloatArray | None = None, used: BoolArray | None = None,
+    passes: IntArray | None = None,
+) -> Regridded:  # fmt: skip
+    """Mean signal per pixel and its standard error along one line.
+
+    Args:
+        pixels: ascending edges of the pixels, user units, shape ``(pixels + 1,)``.
+        start, stop: position at the beginning and end of every row, shape ``(rows,)``.
+        live: seconds counted per row.
+        counts: dead-time-corrected counts per row.
+        i0: incident flux relative to nominal; None if nobody measured it.
+        used: False for rows to leave out, such as rows without beam.
+        passes: number of the pass a row belongs to; None for one pass.
+
+    Raises:
+        ConfigurationError: the pixels are not ascending.
+        CaptureError: columns differ in length, or rows that are used make no sense.
+    """
+    pixels = np.asarray(pixels, dtype=np.float64)
+    if len(pixels) < 2 or not np.all(np.diff(pixels) > 0):
+        raise ConfigurationError(
+            "edges of pixels must ascend", device="regrid", remedy="give two or more edges"
+        )
+    live = np.asarray(live, dtype=np.float64)
+    flux = live if i0 is None else live * np.asarray(i0, dtype=np.float64)
+    keep: BoolArray = np.ones(len(live), np.bool_) if used is None else np.asarray(used, np.bool_)
+    number: IntArray = np.zeros(len(live), np.int64) if passes is None else passes
+    _require(start, stop, flux, counts, keep, number)
+    low, high = np.minimum(start, stop), np.maximum(start, stop)
+    n = len(pixels) - 1
+    layers = [
+        _layer(pixels, low[pick], high[pick], flux[pick], np.asarray(counts, dtype=float)[pick])
+        for k in np.unique(number[keep]).tolist()
+        for pick in [np.flatnonzero(keep & (number == k))]
+    ]
+    value, variance, exposure = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n)
+    if layers:
+        value, variance, exposure = _combined(layers)
+    every = keep | (np.isfinite(flux) & (low < high))
+    share = _overlap(pixels, low[every], high[every]).per_row(1 / (high - low)[every])
+    return Regridded(value, np.sqrt(variance), exposure, share.times(flux[every]))
+
+
+def _require(
+    start: FloatArray, stop: FloatArray, flux: FloatArray, counts: FloatArray,
+    keep: BoolArray, number: IntArray,
+) -> None:  # fmt: skip
+    lengths = {len(column) for column in (start, stop, flux, counts, keep, number)}
+    if len(lengths) != 1:
+        raise CaptureError(
+            f"columns have {sorted(lengths)} rows, expected the same number",
+            device="regrid",
+            remedy="pass columns of the same run and stream",
+        )
+    columns = np.stack((start, stop, flux, counts))[:, keep]
+    wrong = ~np.isfinite(columns).all(axis=0) | (columns[2] <= 0) | (columns[3] < 0)
+    wrong |= columns[0] == columns[1]
+    if wrong.any():
+        raise CaptureError(
+            f"{int(wrong.sum())} of {len(wrong)} rows have NaN, negative counts, no exposure or "
+            "no length",
+            device="regrid",
+            remedy="leave them out with used=",
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layer:
+    """One pass on the pixels."""
+
+    value: FloatArray
+    variance: FloatArray
+    exposure: FloatArray
+    covered: FloatArray
+    length: FloatArray
+
+
+def _layer(
+    pixels: FloatArray, low: FloatArray, high: FloatArray, flux: FloatArray, counts: FloatArray
+) -> _Layer:
+    order = np.argsort(low, kind="stable")
+    low, high, flux, counts = low[order], high[order], flux[order], counts[order]
+    rate, variance = counts / flux, poisson_variance(counts, flux)
+    overlap = _overlap(pixels, low, high)
+    covered = overlap.times(np.ones(len(low)))
+    there = np.where(covered > 0, covered, np.nan)
+    weights = overlap.plus(_tilt(pixels, low, high, overlap)).per_pixel(1 / there)
+    return _Layer(
+        weights.times(rate),
+        weights.squared().times(variance),
+        overlap.per_row(1 / (high - low)).times(flux),
+        covered / np.diff(pixels),
+        overlap.times(high - low) / there,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Weights:
+    """A sparse matrix from rows to pixels: one entry per pixel and row it concerns."""
+
+    pixels: int
+    pixel: IntArray
+    row: IntArray
+    weight: FloatArray
+
+    def times(self, values: FloatArray) -> FloatArray:
+        """Matrix times a value per row."""
+        found = np.bincount(self.pixel, self.weight * values[self.row], self.pixels)
+        return found.astype(np.float64)
+
+    def per_row(self, factor: FloatArray) -> _Weights:
+        """Columns scaled."""
+        return _Weights(self.pixels, self.pixel, self.row, self.weight * factor[self.row])
+
+    def per_pixel(self, factor: FloatArray) -> _Weights:
+        """Lines scaled."""
+        return _Weights(self.pixels, self.pixel, self.row, self.weight * factor[self.pixel])
+
+    def squared(self) -> _Weights:
+        """Every entry squared."""
+        return _Weights(self.pixels, self.pixel, self.row, self.weight**2)
+
+    def plus(self, other: _Weights) -> _Weights:
+        """Sum, with one entry per pixel and row."""
+        pixel = np.concatenate((self.pixel, other.pixel))
+        row = np.concatenate((self.row, other.row))
+        rows = int(row.max(initial=0)) + 1
+        key, place = np.unique(pixel * rows + row, return_inverse=True)
+        weight = np.bincount(place, np.concatenate((self.weight, other.weight)))
+        return _Weights(self.pixels, key // rows, key % rows, weight.astype(np.float64))
+
+
+def _overlap(pixels: FloatArray, low: FloatArray, high: FloatArray) -> _Weights:
+    """Length of every row inside every pixel."""
+    n = len(pixels) - 1
+    first = np.clip(np.searchsorted(pixels, low, side="right") - 1, 0, n - 1)
+    last = np.clip(np.searchsorted(pixels, high, side="left") - 1, 0, n - 1)
+    reach = np.maximum(last - first + 1, 1)
+    row = np.repeat(np.arange(len(low)), reach)
+    begin = np.cumsum(reach) - reach
+    pixel = np.arange(int(reach.sum())) - np.repeat(begin, reach) + np.repeat(first, reach)
+    inside = np.minimum(high[row], pixels[pixel + 1]) - np.maximum(low[row], pixels[pixel])
+    some = inside > 0
+    return _Weights(n, pixel[some], row[some], inside[some])
+
+
+def _tilt(pixels: FloatArray, low: FloatArray, high: FloatArray, overlap: _Weights) -> _Weights:
+    """What the slope of a row, taken from its neighbours, adds in every pixel.
+
+    A row reaching over several pixels contributes ``slope * (middle of the part inside - middle
+    of the row)`` to each; the slope is a difference of the two neighbours' rates, so that the
+    whole remains linear in the rates and its variance is known.
+    """
+    if len(low) < 3:
+        return overlap.per_row(np.zeros(len(low)))
+    middle = 0.5 * (low + high)
+    pixel, row = overlap.pixel, overlap.row
+    inside = 0.5 * (np.minimum(high[row], pixels[pixel + 1]) + np.maximum(low[row], pixels[pixel]))
+    before, after = np.maximum(row - 1, 0), np.minimum(row + 1, len(low) - 1)
+    lever = overlap.weight * (inside - middle[row]) / (middle[after] - middle[before])
+    return _Weights(
+        overlap.pixels,
+        np.concatenate((pixel, pixel)),
+        np.concatenate((after, before)),
+        np.concatenate((lever, -lever)),
+    )
+
+
+def _combined(layers: list[_Layer]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Passes as one: the finest that covers a pixel, averaged with those about as fine."""
+    length = np.stack([np.where(layer.covered > 0, layer.length, np.inf) for layer in layers])
+    covered = np.stack([layer.covered for layer in layers])
+    whole = covered > 0.999 * np.minimum(covered.max(axis=0), 1.0)
+    finest = np.where(whole, length, np.inf).min(axis=0)
+    use = whole & (length <= REPLACES * finest)
+    weight = np.where(use, np.stack([layer.exposure for layer in layers]), 0.0)
+    total = weight.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        weight = weight / total
+    value = _sum(weight, np.stack([layer.value for layer in layers]))
+    variance = _sum(weight**2, np.stack([layer.variance for layer in layers]))
+    return np.where(total > 0, value, np.nan), np.where(total > 0, variance, np.nan), total
+
+
+def _sum(weight: FloatArray, values: FloatArray) -> FloatArray:
+    return np.where(weight > 0, weight * values, 0.0).sum(axis=0)
