@@ -107,7 +107,11 @@ async def _stop_all(results: AsyncIterator[tuple[RunningHost, FlyscanError | Non
 def _restore(_: argparse.Namespace) -> int:
     from ..flight.host import StateFolder, restore_orphans
 
-    return asyncio.run(_restore_all(restore_orphans(StateFolder())))
+    folder = StateFolder()
+    code = asyncio.run(_restore_all(restore_orphans(folder)))
+    for machine, count in folder.elsewhere().items():
+        print(f"{machine}: {count} more in the journal of that machine, restore them there")
+    return code
 
 
 async def _restore_all(results: AsyncIterator[tuple[JournalEntry, FlyscanError | None]]) -> int:

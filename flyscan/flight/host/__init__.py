@@ -4,8 +4,9 @@ from ._api import EventCallback, Host
 from ._config import ControllerConfig, FlyerConfig, HostConfig
 from ._inprocess import InProcessHost
 from ._process import ProcessHost
-from ._restore import restore_orphans, stop_hosts
+from ._restore import restore_orphans
 from ._state_folder import JournalEntry, RunningHost, StateFolder
+from ._stop import stop_hosts
 
 __all__ = [
     "ControllerConfig",

@@ -42,8 +42,10 @@ class Host(ABC):
         """Stop what flies, restore, end. Idempotent."""
 
     def subscribe(self, flyer: str, callback: EventCallback) -> None:
-        """Have `callback` called, on the calling loop, with every event of a flyer."""
-        self._callbacks.setdefault(flyer, []).append(callback)
+        """Have `callback` called, on the calling loop, with every event of a flyer. Idempotent."""
+        callbacks = self._callbacks.setdefault(flyer, [])
+        if callback not in callbacks:
+            callbacks.append(callback)
 
     def unsubscribe(self, flyer: str, callback: EventCallback) -> None:
         """End a subscription."""

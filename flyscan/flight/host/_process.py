@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import shutil
-import sys
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path as FilePath
@@ -18,18 +18,23 @@ import zmq.asyncio
 from ...errors import HostError, error_from_dict
 from .._watchdog import cancel
 from ._api import Host
+from ._child import cause_of, close_pipes, exit_of, spawn
 from ._config import HostConfig
+from ._wire import encode_request
 
 __all__ = ["ProcessHost"]
 
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 20.0
+GRACE = 1.0
 
 
 class ProcessHost(Host):
     """Starts the host's process and talks to it over a socket in a private folder.
 
     The process has a session of its own, so a Ctrl-C meant for the RunEngine does not reach it.
+    It holds the reading end of a pipe of which this process holds the other: however this
+    process ends, the host learns of it at once, stops, restores and ends.
 
     Args:
         config: what it may load.
@@ -39,7 +44,8 @@ class ProcessHost(Host):
         super().__init__()
         self._config = config if isinstance(config, HostConfig) else HostConfig.from_dict(config)
         self._starting = asyncio.Lock()
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._exit: asyncio.Future[int] | None = None
         self._folder: FilePath | None = None
         self._context: zmq.asyncio.Context | None = None
         self._socket: zmq.asyncio.Socket | None = None
@@ -56,6 +62,10 @@ class ProcessHost(Host):
 
     async def start(self) -> None:
         async with self._starting:
+            if self._process is not None and self._gone is not None:
+                close_pipes(self._process)
+                self._process = None
+                await self._disconnect()
             if self._process is None:
                 await self._spawn()
 
@@ -63,46 +73,40 @@ class ProcessHost(Host):
         self._gone, self._sequence = None, None
         self._folder = FilePath(tempfile.mkdtemp(prefix="flyscan-"))
         (self._folder / "config.json").write_text(json.dumps(self._config.to_dict()))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "flyscan.flight.host",
-            str(self._folder),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
+        process = spawn(self._folder)
+        exited = exit_of(process)
         try:
             await self._await_ready(process)
         except BaseException:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+            process.kill()
+            await exited
+            close_pipes(process)
             self._remove_folder()
             raise
-        self._process = process
+        self._process, self._exit = process, exited
         self._context = zmq.asyncio.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.set(zmq.LINGER, 0)
         self._socket.connect(f"ipc://{self._folder}/host.sock")
         self._tasks = [
             asyncio.create_task(self._receive(self._socket), name="flyscan-host-receive"),
-            asyncio.create_task(self._watch(process), name="flyscan-host-watch"),
-            asyncio.create_task(self._keep_alive(), name="flyscan-host-lease"),
+            asyncio.create_task(self._watch(process, exited), name="flyscan-host-watch"),
+            asyncio.create_task(self._keep_alive(process), name="flyscan-host-lease"),
         ]
 
-    async def _await_ready(self, process: asyncio.subprocess.Process) -> None:
+    async def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
         if process.stdout is None:
             raise HostError("has no standard output", device="flight host")
-        try:
-            async with asyncio.timeout(START_TIMEOUT):
-                line = await process.stdout.readline()
-        except TimeoutError:
+        # The thread ends with the process, which is killed if this fails.
+        reading = asyncio.ensure_future(asyncio.to_thread(process.stdout.readline))
+        done, _ = await asyncio.wait((reading,), timeout=START_TIMEOUT)
+        if not done:
             raise HostError(
                 f"was not ready within {START_TIMEOUT:g} s",
                 device="flight host",
                 remedy="check the load of the machine",
-            ) from None
+            )
+        line = reading.result()
         answer = json.loads(line or b"{}")
         if not answer.get("ready"):
             if "error" in answer:
@@ -121,9 +125,8 @@ class ProcessHost(Host):
         number = next(self._numbers)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._pending[number] = future
-        message = {"id": number, "method": method, "params": params}
         try:
-            await self._socket.send(json.dumps(message).encode())
+            await self._socket.send(encode_request(number, method, params))
             return await future
         finally:
             self._pending.pop(number, None)
@@ -131,30 +134,31 @@ class ProcessHost(Host):
     async def close(self) -> None:
         async with self._starting:
             process, self._process = self._process, None
-            if process is None:
+            if process is None or self._exit is None:
                 return
             try:
-                if process.returncode is None:
-                    await self._ask_to_leave(process)
+                if not self._exit.done():
+                    await self._ask_to_leave(process, self._exit)
             finally:
+                close_pipes(process)
                 await self._disconnect()
 
-    async def _ask_to_leave(self, process: asyncio.subprocess.Process) -> None:
+    async def _ask_to_leave(
+        self, process: subprocess.Popen[bytes], exited: asyncio.Future[int]
+    ) -> None:
         """SIGTERM makes it stop flights, restore and close files; SIGKILL is the last resort."""
-        watch = self._tasks[1]
-        watch.cancel()
+        watch, keep_alive = self._tasks[1:]
+        await cancel(watch, keep_alive)
         process.terminate()
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT):
-                await process.wait()
-        except TimeoutError:
+        await asyncio.wait((exited,), timeout=STOP_TIMEOUT)
+        if not exited.done():
             process.kill()
-            await process.wait()
+            await exited
             raise HostError(
                 f"did not end within {STOP_TIMEOUT:g} s and was killed",
                 device="flight host",
-                remedy="check that hardware is at rest; restore its settings",
-            ) from None
+                remedy="check that hardware is at rest, then `flyscan restore` its settings",
+            )
 
     async def _disconnect(self) -> None:
         await cancel(*self._tasks)
@@ -173,19 +177,26 @@ class ProcessHost(Host):
             shutil.rmtree(folder, ignore_errors=True)
 
     async def _receive(self, socket: zmq.asyncio.Socket) -> None:
-        while True:
-            message = json.loads(await socket.recv())
-            if "event" in message:
-                self._check_sequence(message["sequence"])
-                self._deliver(message["flyer"], message["event"])
-                continue
-            future = self._pending.get(message["id"])
-            if future is None or future.done():
-                continue
-            if "error" in message:
-                future.set_exception(error_from_dict(message["error"]))
-            else:
-                future.set_result(message["result"])
+        try:
+            while True:
+                self._take(json.loads(await socket.recv()))
+        except Exception as exc:
+            self._give_up(f"what it sent was not understood: {exc!r}", "report this as a defect")
+            raise
+
+    def _take(self, message: dict[str, Any]) -> None:
+        """An event or an answer."""
+        if "event" in message:
+            self._check_sequence(message["sequence"])
+            self._deliver(message["flyer"], message["event"])
+            return
+        future = self._pending.get(message["id"])
+        if future is None or future.done():
+            return
+        if "error" in message:
+            future.set_exception(error_from_dict(message["error"]))
+        else:
+            future.set_result(message["result"])
 
     def _check_sequence(self, sequence: int) -> None:
         expected = sequence if self._sequence is None else self._sequence + 1
@@ -198,20 +209,44 @@ class ProcessHost(Host):
             )
             self._deliver_all({"event": "ended", "error": error.to_dict()})
 
-    async def _keep_alive(self) -> None:
+    async def _keep_alive(self, process: subprocess.Popen[bytes]) -> None:
+        """Renew the lease; a host that does not answer for twice that long is given up."""
+        lease = self._config.lease
         while True:
-            await asyncio.sleep(self._config.lease / 5)
-            await self.call("ping")
+            ping = asyncio.ensure_future(self.call("ping"))
+            await asyncio.wait((ping,), timeout=2 * lease)
+            if not ping.done():  # the answer may be there and this loop, blocked, not have read it
+                await asyncio.wait((ping,), timeout=GRACE)
+            if not ping.done():
+                await cancel(ping)
+                process.terminate()  # should it wake up once more, it is to stop and end
+                self._give_up(
+                    f"process {process.pid} has not answered for {2 * lease:g} s",
+                    f"`kill -9 {process.pid}` if it still exists",
+                )
+                return
+            if ping.exception() is not None:  # it is gone, and everybody has been told
+                return
+            await asyncio.sleep(lease / 5)
 
-    async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        code = await process.wait()
-        self._gone = HostError(
-            f"process {process.pid} ended unexpectedly (exit code {code}): {self._last_words()}",
-            device="flight host",
-            remedy="hardware stops at the end of its segment; check it before flying again",
+    async def _watch(self, process: subprocess.Popen[bytes], exited: asyncio.Future[int]) -> None:
+        code = await exited
+        close_pipes(process)
+        self._give_up(
+            f"process {process.pid} ended unexpectedly ({cause_of(code)}): {self._last_words()}",
+            "see that hardware is at rest",
         )
-        self._fail_pending(self._gone)
-        self._deliver_all({"event": "ended", "error": self._gone.to_dict()})
+
+    def _give_up(self, problem: str, remedy: str) -> None:
+        """The host is of no use any more: everybody who waits for it is told."""
+        if self._gone is None:
+            self._gone = HostError(
+                problem,
+                device="flight host",
+                remedy=f"{remedy}; `flyscan restore`, or the next host, puts its settings back",
+            )
+            self._fail_pending(self._gone)
+            self._deliver_all({"event": "ended", "error": self._gone.to_dict()})
 
     def _fail_pending(self, error: HostError) -> None:
         for future in self._pending.values():

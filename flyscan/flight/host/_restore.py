@@ -1,23 +1,15 @@
-"""Putting back what a host that was killed had changed, and stopping hosts from outside."""
+"""Putting back what a host that was killed had changed."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from collections.abc import AsyncIterator
 
-import zmq
-import zmq.asyncio
-
-from ...errors import FlyscanError, HostError, error_from_dict
+from ...errors import BusyError, ConfigurationError, FlyscanError
 from .._contract import Capture, Motion, RestoreStep
 from ._config import ControllerConfig, HostConfig
-from ._state_folder import JournalEntry, RunningHost, StateFolder
+from ._state_folder import JournalEntry, StateFolder
 
-__all__ = ["HostJournal", "restore_orphans", "stop_hosts"]
-
-STOP_TIMEOUT = 30.0
+__all__ = ["HostJournal", "restore_orphans"]
 
 
 class HostJournal:
@@ -43,7 +35,9 @@ class HostJournal:
         for entry in self._folder.journal():
             same = entry.cls == config.cls and dict(entry.params) == dict(config.params)
             if entry.orphaned and same and entry.controller == controller:
-                await _put_back(entry, box)
+                with self._folder.claim(entry) as ours:
+                    if ours:
+                        await _put_back(entry, box)
 
     def _of(self, controller: str) -> ControllerConfig:
         return self._config.controllers[controller.partition(".")[0]]
@@ -56,24 +50,48 @@ async def restore_orphans(
 
     Yields:
         Each entry, and why it could not be put back; it then stays in the journal.
+
+    Raises:
+        HostError: an entry cannot be read; all others have been tried by then.
     """
-    for entry in list(folder.journal()):
+    for entry in folder.journal():
         if not entry.orphaned:
             continue
         try:
-            await _restore(entry)
+            _require_unused(folder, entry)
+            with folder.claim(entry) as ours:
+                if ours:
+                    await _restore(entry)
         except FlyscanError as exc:
             yield entry, exc
         else:
             yield entry, None
 
 
+def _require_unused(folder: StateFolder, entry: JournalEntry) -> None:
+    """Putting settings back stops the controller: not under somebody's flight."""
+    for other in folder.journal():
+        if (other.controller, other.cls) == (entry.controller, entry.cls) and not other.orphaned:
+            raise BusyError(
+                f"process {other.pid} flies it at the moment",
+                device=entry.controller,
+                remedy="wait for the end of that flight, or `flyscan stop`, then restore",
+            )
+
+
 async def _restore(entry: JournalEntry) -> None:
     name, _, part = entry.controller.partition(".")
     whole = ControllerConfig(entry.cls, entry.params).build(name, {})
-    box = getattr(whole, part) if part else whole
-    await box.connect()
     try:
+        box = getattr(whole, part) if part else whole
+    except AttributeError as exc:
+        raise ConfigurationError(
+            f"{entry.cls} has no part {part!r}",
+            device=entry.controller,
+            remedy="restore with the version of flyscan that flew",
+        ) from exc
+    try:
+        await box.connect()
         await _put_back(entry, box)
     finally:
         await box.close()
@@ -84,51 +102,3 @@ async def _put_back(entry: JournalEntry, box: Motion | Capture) -> None:
     await box.stop()
     await box.restore(tuple(RestoreStep(key, value) for key, value in entry.steps))
     entry.file.unlink(missing_ok=True)
-
-
-async def stop_hosts(
-    hosts: Iterable[RunningHost],
-) -> AsyncIterator[tuple[RunningHost, FlyscanError | None]]:
-    """Stop all flights of running hosts.
-
-    Yields:
-        Each host, and why its flights could not be stopped.
-    """
-    for host in hosts:
-        try:
-            await _stop(host)
-        except FlyscanError as exc:
-            yield host, exc
-        else:
-            yield host, None
-
-
-async def _stop(host: RunningHost) -> None:
-    context = zmq.asyncio.Context()
-    socket = context.socket(zmq.DEALER)
-    socket.set(zmq.LINGER, 0)
-    try:
-        socket.connect(host.socket)
-        request: dict[str, Any] = {"id": "stop", "method": "stop_all", "params": {}}
-        await socket.send(json.dumps(request).encode())
-        async with asyncio.timeout(STOP_TIMEOUT):
-            answer = await _answer(socket)
-    except TimeoutError:
-        raise HostError(
-            f"process {host.pid} did not answer within {STOP_TIMEOUT:g} s",
-            device="flight host",
-            remedy=f"stop the hardware by hand, then `kill {host.pid}` and `flyscan restore`",
-        ) from None
-    finally:
-        socket.close()
-        context.term()
-    if "error" in answer:
-        raise error_from_dict(answer["error"])
-
-
-async def _answer(socket: zmq.asyncio.Socket) -> dict[str, Any]:
-    """The answer to our request; events that pass by meanwhile are for others."""
-    while True:
-        message = json.loads(await socket.recv())
-        if message.get("id") == "stop":
-            return message

@@ -7,22 +7,28 @@ the same station serves a process of its own and the calling process.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar
 
-from ...errors import BusyError, ConfigurationError, FlyscanError, HostError
+from ...errors import (
+    BusyError,
+    ConfigurationError,
+    FlightAbortedError,
+    FlyscanError,
+    HostError,
+)
 from .._align import Alignment
 from .._clock import Clock, RealClock
 from .._contract import Capture, Motion
 from .._path import Path
 from .._recorder import FlightOptions
 from .._rig import Rig
-from ._config import HostConfig, load_class
+from ._config import FlyerConfig, HostConfig, load_class
 from ._restore import HostJournal
+from ._wire import bound_arguments
 
 __all__ = ["Station"]
 
@@ -31,6 +37,9 @@ LOG = logging.getLogger("flyscan.host")
 EventSink = Callable[[str, dict[str, Any]], None]
 Method = Callable[..., Awaitable[Any]]
 T = TypeVar("T")
+
+ENDING = frozenset({"status", "stop", "stop_all", "close_run", "axis_stop"})
+"""Requests that make sense while a host ends."""
 
 
 class Station:
@@ -59,6 +68,9 @@ class Station:
         self._rigs: dict[str, Rig] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._watchers: set[asyncio.Task[None]] = set()
+        self._moving: list[Motion] = []
+        self._why: dict[str, str] = {}
+        self._leaving = ""
         self._methods: dict[str, Method] = {
             "describe": self._describe,
             "open_run": self._open_run,
@@ -66,6 +78,7 @@ class Station:
             "validate": self._validate,
             "prepare": self._prepare,
             "kickoff": self._kickoff,
+            "counted": self._answer_count,
             "hold": self._hold,
             "release": self._release,
             "stop": self._stop,
@@ -86,10 +99,11 @@ class Station:
         handler = self._methods.get(method)
         if handler is None:
             raise HostError(f"unknown request {method!r}", device="flight host")
-        try:
-            bound = inspect.signature(handler).bind(**params)
-        except TypeError as exc:
-            raise HostError(f"bad parameters for {method!r}: {exc}", device="flight host") from exc
+        bound = bound_arguments(method, handler, params)
+        if self._leaving and method not in ENDING:
+            raise HostError(
+                f"ends at the moment: {self._leaving}", device="flight host", remedy="start it anew"
+            )
         try:
             return await handler(*bound.args, **bound.kwargs)
         except FlyscanError:
@@ -102,9 +116,16 @@ class Station:
                 remedy="this is a defect of flyscan or of a controller binding; report it",
             ) from exc
 
-    async def stop_all(self) -> None:
-        """Stop every flight."""
-        await asyncio.gather(*(rig.stop() for rig in self._rigs.values()))
+    async def stop_all(self, why: str = "") -> None:
+        """Stop every flight and every move; all are told before the first error is raised.
+
+        Args:
+            why: added to the errors that the stopped flights end with.
+        """
+        self._why = {name: why for name, rig in self._rigs.items() if why and rig.busy}
+        flights = [rig.stop() for rig in self._rigs.values()]
+        moves = [box.stop() for box in self._moving if self._flying_with(box) is None]
+        _raise_first(await asyncio.gather(*flights, *moves, return_exceptions=True))
 
     async def hold_all(self, reason: str) -> None:
         """Hold every flight; one that fails over it tells its own client."""
@@ -117,16 +138,20 @@ class Station:
         for rig in self._rigs.values():
             rig.release(reason)
 
-    async def close(self) -> None:
-        """Stop everything, close files and connections; every rig is tried."""
-        results = await asyncio.gather(
+    async def close(self, why: str = "") -> None:
+        """Stop everything, close files and connections; every rig is tried.
+
+        Args:
+            why: what the flights and requests that it ends are told.
+        """
+        self._leaving = why or "it was closed"
+        stopped = await asyncio.gather(self.stop_all(why), return_exceptions=True)
+        closed = await asyncio.gather(
             *(rig.close() for rig in self._rigs.values()), return_exceptions=True
         )
         if self._watchers:
             await asyncio.wait(self._watchers)
-        failed = [r for r in results if isinstance(r, BaseException)]
-        if failed:
-            raise failed[0]
+        _raise_first([*stopped, *closed])
 
     # --- requests --------------------------------------------------------------------------
 
@@ -134,10 +159,15 @@ class Station:
         return (await self._rig(flyer)).describe()
 
     async def _open_run(
-        self, flyer: str, directory: str, filename: str, start: Mapping[str, Any]
+        self,
+        flyer: str,
+        directory: str,
+        filename: str,
+        start: Mapping[str, Any],
+        detectors: Sequence[str] = (),
     ) -> dict[str, Any]:
         rig = await self._rig(flyer)
-        return {"file": await rig.open_run(directory, filename, start)}
+        return {"file": await rig.open_run(directory, filename, start, detectors)}
 
     async def _close_run(self, flyer: str) -> None:
         if flyer in self._rigs:
@@ -158,7 +188,12 @@ class Station:
                 remedy="wait for the end of that flight or stop it",
             )
         estimate = await self._validate(flyer, path)
-        return {"flight": await rig.prepare(Path.from_dict(path)), "estimate": estimate}
+        self._why.pop(flyer, None)
+        try:
+            number = await rig.prepare(Path.from_dict(path))
+        except FlightAbortedError as exc:
+            raise self._explained(flyer, exc) from exc
+        return {"flight": number, "estimate": estimate}
 
     async def _kickoff(self, flyer: str) -> None:
         rig = await self._rig(flyer)
@@ -167,13 +202,26 @@ class Station:
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
 
+    async def _answer_count(self, flyer: str, number: int) -> None:
+        (await self._rig(flyer)).counted(number)
+
     async def _watch(self, rig: Rig) -> None:
         try:
             await rig.finish()
         except FlyscanError as exc:
-            self._emit(rig.name, {"event": "ended", "error": exc.to_dict()})
+            error = self._explained(rig.name, exc)
+            self._emit(rig.name, {"event": "ended", "error": error.to_dict()})
         else:
             self._emit(rig.name, {"event": "ended", "error": None})
+
+    def _explained(self, flyer: str, error: FlyscanError) -> FlyscanError:
+        """A stop that came from outside says so."""
+        why = self._why.pop(flyer, "")
+        if not why or not isinstance(error, FlightAbortedError):
+            return error
+        return FlightAbortedError(
+            f"{error.problem}: {why}", device=error.device, remedy=error.remedy
+        )
 
     async def _hold(self, flyer: str, reason: str) -> None:
         await (await self._rig(flyer)).hold(reason)
@@ -208,7 +256,11 @@ class Station:
                 device=f"{owner}.{axis}",
                 remedy="wait for the end of the flight or stop it",
             )
-        await box.move_to(axis, position, velocity)
+        self._moving.append(box)
+        try:
+            await box.move_to(axis, position, velocity)
+        finally:
+            self._moving.remove(box)
 
     async def _axis_stop(self, owner: str, axis: str) -> None:
         box = await self._positioner(owner)
@@ -237,17 +289,6 @@ class Station:
 
     async def _rig(self, flyer: str) -> Rig:
         """The rig of a flyer, built and connected when first asked for."""
-        async with self._locks.setdefault(flyer, asyncio.Lock()):
-            if flyer not in self._rigs:
-                rig = self._build(flyer)
-                await rig.connect()
-                if self._journal is not None:
-                    await self._journal.settle(rig.motion.name, rig.motion)
-                    await self._journal.settle(rig.capture.name, rig.capture)
-                self._rigs[flyer] = rig
-        return self._rigs[flyer]
-
-    def _build(self, flyer: str) -> Rig:
         config = self._config.flyers.get(flyer)
         if config is None:
             raise ConfigurationError(
@@ -255,6 +296,17 @@ class Station:
                 device="flight host",
                 remedy=f"use one of {', '.join(self._config.flyers) or 'none configured'}",
             )
+        async with self._locks.setdefault(flyer, asyncio.Lock()):
+            if flyer not in self._rigs:
+                rig = self._build(flyer, config)
+                await rig.connect()
+                if self._journal is not None:
+                    await self._journal.settle(rig.motion.name, rig.motion)
+                    await self._journal.settle(rig.capture.name, rig.capture)
+                self._rigs[flyer] = rig
+        return self._rigs[flyer]
+
+    def _build(self, flyer: str, config: FlyerConfig) -> Rig:
         sink = load_class(self._config.sink)
         return Rig(
             flyer,
@@ -296,3 +348,10 @@ def _of(values: Mapping[str, T], owner: str, axis: str) -> T:
             f"no axis called {axis!r}", device=owner, remedy=f"use one of {', '.join(values)}"
         )
     return values[axis]
+
+
+def _raise_first(results: list[Any]) -> None:
+    """Raise the first error among what several coroutines came to."""
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
