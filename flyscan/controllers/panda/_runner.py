@@ -215,7 +215,8 @@ class SweepRunner:
         program = self._program
         if program is None:
             return self._next_point
-        if not await self._settle(program):
+        # A sequencer without its enable looks as if it had come to its end.
+        if not self._withdrawn and not await self._settle(program):
             values = await self._poll(*program.progress_fields(self._box.names))
             program.progress(values, self._name)
         return program.next_point
@@ -242,6 +243,7 @@ class SweepRunner:
         program = self._program
         if program is None or program.edges is not None:
             return
+        await self.reached()
         names = self._box.names
         levels = {names.run: "0", names.go: "0"}
         self._settings.doubt(levels)
