@@ -80,7 +80,7 @@ class CaptureAccounts(CaptureTests):
         assert flight.capture.end_reason is None
         await flight.sweeps(path)
         await flight.bench.clock.sleep(flight.capture.capabilities.block_period + LATE_S)
-        check_rows(flight, path, 0, path.points)
+        check_rows(flight, path, (0, path.points))
         assert flight.capture.end_reason is None, "the capture ended before disarm()"
         assert await flight.disarm() == path.points
 
@@ -89,7 +89,7 @@ class CaptureAccounts(CaptureTests):
         await flight.arm(path)
         await flight.land(await flight.begin(path.segment(0), 0))
         assert await flight.disarm() == path.segment(0).end_point
-        check_rows(flight, path, 0, path.segment(0).end_point)
+        check_rows(flight, path, (0, path.segment(0).end_point))
         _check_end(flight, path.segment(0).end_point)
 
     async def test_a_capture_without_any_trigger_ends_too(self, flight: Flying) -> None:
@@ -112,7 +112,7 @@ class CaptureAccounts(CaptureTests):
                 await flight.bench.timely(flight.capture.retune(2.0))
         assert await flight.land(sweep) == path.points
         assert await flight.disarm() == path.points
-        check_rows(flight, path, 0, path.points)
+        check_rows(flight, path, (0, path.points))
 
 
 def _trigger(flight: Flying) -> Trigger:
@@ -136,7 +136,7 @@ async def _refused(flight: Flying, path: Path) -> bool:
 async def _fly(flight: Flying, path: Path, from_point: int = 0) -> None:
     expected = path.points - from_point
     assert await flight.fly(path, from_point) == expected, "disarm() counts other rows"
-    check_rows(flight, path, from_point, path.points)
+    check_rows(flight, path, (from_point, path.points))
     _check_end(flight, expected)
 
 

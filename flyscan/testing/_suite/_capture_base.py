@@ -48,19 +48,17 @@ def supports(flight: Flying, trigger: Trigger) -> bool:
     return capable.position if trigger is Trigger.POSITION else capable.time
 
 
-def check_rows(flight: Flying, path: Path, from_point: int, stop: int) -> None:
-    """Points `from_point` to `stop` must have exactly one row each, in order.
+def check_rows(flight: Flying, path: Path, *stretches: tuple[int, int]) -> None:
+    """Points of every stretch (first, stop) must have exactly one row each, in order.
 
     Raises:
         AssertionError: rows were lost, repeated, shifted or malformed.
     """
     rows = flight.rows
-    firsts = [block.first for block in rows.blocks]
     lengths = [len(block) for block in rows.blocks]
-    assert firsts == [int(n) for n in np.cumsum([0, *lengths])[:-1]], (
-        f"gaps between blocks: {firsts}"
-    )
-    expected = stop - from_point
+    firsts = [block.first for block in rows.blocks]
+    assert firsts == [sum(lengths[:i]) for i in range(len(lengths))], "gaps between blocks"
+    expected = sum(stop - first for first, stop in stretches)
     assert len(rows) == expected, f"{len(rows)} rows for {expected} points"
     if not expected:
         return
@@ -68,26 +66,28 @@ def check_rows(flight: Flying, path: Path, from_point: int, stop: int) -> None:
     assert np.all(rows.exposure > 0), "rows without live time"
     for channel in flight.capture.channels():
         _check_column(flight, channel, expected)
-    _check_positions(flight, path, from_point, stop)
+    row = 0
+    for first, stop in stretches:
+        _check_positions(flight, path, first, stop, row)
+        row += stop - first
 
 
 def _check_column(flight: Flying, channel: Channel, rows: int) -> None:
     column = flight.rows.column(channel.name)
-    found, expected = (
-        (column.dtype, column.shape),
-        (np.dtype(channel.dtype), (rows, *channel.shape)),
-    )
+    found = (column.dtype, column.shape)
+    expected = (np.dtype(channel.dtype), (rows, *channel.shape))
     assert found == expected, f"channel {channel.name} is {found}, described as {expected}"
 
 
-def _check_positions(flight: Flying, path: Path, from_point: int, stop: int) -> None:
+def _check_positions(flight: Flying, path: Path, from_point: int, stop: int, row: int) -> None:
+    """Rows from number `row` on must have been taken at the points from `from_point` on."""
     names = {c.axis: c.name for c in flight.capture.channels() if c.axis is not None}
     for segment in path.segments(from_point):
         first, last = max(from_point, segment.first_point), min(stop, segment.end_point)
         fast = segment.fast
         if first >= last or fast not in names or segment.trigger is not Trigger.POSITION:
             continue
-        part = slice(first - from_point, last - from_point)
+        part = slice(row + first - from_point, row + last - from_point)
         begin = segment.setpoints(first, last)[fast] - segment.step / 2
         exposed = segment.velocity[fast] * flight.rows.exposure[part]
         seen = np.asarray(flight.rows.column(names[fast])[part], float)

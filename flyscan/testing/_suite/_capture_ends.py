@@ -157,7 +157,7 @@ async def _check_stopped(flight: Flying, path: Path) -> int:
     assert reason is not None, "stopped, but no reason for the end"
     rows = len(flight.rows)
     assert reason.rows == rows, f"{rows} rows delivered, the end reason counts {reason.rows}"
-    check_rows(flight, path, 0, rows)
+    check_rows(flight, path, (0, rows))
     return rows
 
 
@@ -165,4 +165,4 @@ async def _fly_again(flight: Flying, path: Path) -> None:
     """A box that was stopped must be good for another flight."""
     await flight.bench.timely(flight.capture.restore())
     assert await flight.fly(path) == path.points
-    check_rows(flight, path, 0, path.points)
+    check_rows(flight, path, (0, path.points))

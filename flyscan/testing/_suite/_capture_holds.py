@@ -33,30 +33,49 @@ class CaptureHolds(CaptureTests):
         await flight.sweeps(path)
         assert await flight.hold() == path.points
         assert await flight.disarm() == path.points
-        check_rows(flight, path, 0, path.points)
+        check_rows(flight, path, (0, path.points))
 
-    async def test_nothing_is_triggered_while_held(self, flight: Flying) -> None:
-        path = flight.bench.line(_kind(flight))
-        await flight.arm(path)
-        sweep = await flight.begin(path.segment(0), 0)
-        await flight.bench.clock.sleep(sweep.lead + 0.3 * sweep.segment.duration)
-        held = await flight.hold()
-        assert 0 < held < path.points, f"held amid the line, reached() says {held}"
+    @pytest.mark.parametrize("what", [*Trigger, "dwell"])
+    async def test_nothing_is_triggered_while_held(self, flight: Flying, what: str) -> None:
+        path = flight.bench.dwell() if what == "dwell" else flight.bench.line(Trigger(what))
+        if not supports(flight, path.segment(0).trigger):
+            return  # that it is refused then is tested elsewhere
+        held = await _held_amid(flight, path)
         await flight.bench.clock.sleep(3 * flight.bench.period)
-        assert await flight.bench.timely(flight.capture.reached()) == held
+        assert await flight.bench.timely(flight.capture.reached()) == held, "triggered while held"
         assert await flight.disarm() == held
-        check_rows(flight, path, 0, held)
+        check_rows(flight, path, (0, held))
+
+    async def test_withdrawn_nothing_is_triggered_wherever_the_stage_goes(
+        self, flight: Flying
+    ) -> None:
+        path = flight.bench.line(_kind(flight))
+        held = await _held_amid(flight, path)
+        await flight.bench.timely(flight.capture.withdraw())
+        start, stop = flight.bench.spans[flight.bench.fast]
+        for place in (stop, start):
+            await flight.bench.timely(flight.bench.motion.move_to(flight.bench.fast, place))
+        assert await flight.bench.timely(flight.capture.reached()) == held
+        await flight.sweeps(path, held)
+        assert await flight.disarm() == path.points
+        check_rows(flight, path, (0, path.points))
+
+    async def test_going_back_triggers_points_again(self, flight: Flying) -> None:
+        path = flight.bench.line(_kind(flight))
+        held = await _held_amid(flight, path)
+        back = held // 2
+        await flight.bench.timely(flight.capture.withdraw())
+        await flight.sweeps(path, back)
+        assert await flight.disarm() == held + path.points - back
+        check_rows(flight, path, (0, held), (back, path.points))
 
     async def test_a_capture_held_can_be_armed_anew_from_there(self, flight: Flying) -> None:
         path = flight.bench.line(_kind(flight))
-        await flight.arm(path)
-        sweep = await flight.begin(path.segment(0), 0)
-        await flight.bench.clock.sleep(sweep.lead + 0.3 * sweep.segment.duration)
-        held = await flight.hold()
+        held = await _held_amid(flight, path)
         assert await flight.disarm() == held
-        check_rows(flight, path, 0, held)
+        check_rows(flight, path, (0, held))
         assert await flight.fly(path, held) == path.points - held
-        check_rows(flight, path, held, path.points)
+        check_rows(flight, path, (held, path.points))
 
 
 def _kind(flight: Flying) -> Trigger:
@@ -67,4 +86,14 @@ async def _fly_held(flight: Flying, path: Path, holds: list[float]) -> None:
     if not supports(flight, path.segment(0).trigger):
         return  # that it is refused then is tested elsewhere
     assert await flight.fly(path, holds=holds) == path.points, "disarm() counts other rows"
-    check_rows(flight, path, 0, path.points)
+    check_rows(flight, path, (0, path.points))
+
+
+async def _held_amid(flight: Flying, path: Path) -> int:
+    """Arm a path and hold its first sweep after a third of it; the next point not triggered."""
+    await flight.arm(path)
+    sweep = await flight.begin(path.segment(0), 0)
+    await flight.bench.clock.sleep(sweep.lead + 0.3 * sweep.segment.duration)
+    held = await flight.hold()
+    assert 0 < held < path.points, f"held amid the line, reached() says {held}"
+    return held

@@ -19,7 +19,7 @@ class MotionHolds(MotionTests):
     @pytest.mark.parametrize("phase", ["run-up", "cruise", "run-down"])
     async def test_a_hold_comes_to_rest_on_the_path(self, bench: MotionBench, phase: str) -> None:
         motion = await connected(bench)
-        sweep = await prepared(bench, motion)
+        sweep = await prepared(bench, motion, bench.raster())
         joining = await _start(bench, motion, sweep)
         await bench.clock.sleep(_moment(sweep, phase))
         rest, outcome = await _hold(bench, motion, joining)
