@@ -28,7 +28,7 @@ def host_config(ready: dict[str, Any]) -> dict[str, Any]:
     Args:
         ready: the line ``flyscan-sim nanoprobe`` prints when it is ready.
     """
-    gcs, panda, ca = ready["gcs"], ready["panda"], ready["ca"]
+    gcs, panda, ca, camera = (ready[key] for key in ("gcs", "panda", "ca", "areadetector"))
     counters = {
         element: {"field": f"COUNTER{n}.OUT", "trig": f"TTLIN{n}.VAL", "unit": "counts"}
         for n, element in enumerate(("I0", "Fe", "Cu", "Zn"), start=1)
@@ -57,6 +57,7 @@ def host_config(ready: dict[str, Any]) -> dict[str, Any]:
                         "y": {"encoder": "INENC2", "resolution": 0.001, "unit": "um"},
                     },
                     "channels": counters,
+                    "settings": {f"{camera['trigger']}.VAL": "PULSE1.OUT"},
                 },
             },
             "ring": {

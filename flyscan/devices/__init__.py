@@ -1,9 +1,18 @@
 """Devices: flyers, their axes and streams, as ophyd-async devices."""
 
 from ._axis import HostAxis
+from ._company import Company, TriggeredDetector
 from ._flyer import Flyer
 from ._guard import Guard
 from ._pages import PageStream
 from ._shield import ShieldedDetector
 
-__all__ = ["Flyer", "Guard", "HostAxis", "PageStream", "ShieldedDetector"]
+__all__ = [
+    "Company",
+    "Flyer",
+    "Guard",
+    "HostAxis",
+    "PageStream",
+    "ShieldedDetector",
+    "TriggeredDetector",
+]

@@ -41,6 +41,7 @@ from ..flight import Channel, Path, RunFile
 from ..flight.host import Host
 from ..storage import file_uri, stream_resources
 from ._axis import HostAxis
+from ._company import Company
 from ._documents import StreamDocuments
 from ._guard import Guard
 from ._keys import ledger_keys, preview_keys
@@ -97,6 +98,8 @@ class Flyer(
         self._progress: asyncio.Event = asyncio.Event()
         self._error: FlyscanError | None = None
         self._unstaging: AsyncStatus[None] | None = None
+        self._company: Company | None = None
+        self._counting: set[asyncio.Task[None]] = set()
         super().__init__(name or rig)
 
     # --- connecting and describing ---------------------------------------------------------
@@ -205,6 +208,7 @@ class Flyer(
         self._file, self._documents = None, None
         self._flushed = self._point = 0
         self._error = None
+        self._company = None
         self.preview.clear()
         self.ledger.clear()
 
@@ -221,6 +225,8 @@ class Flyer(
         return self._unstaging
 
     async def _close_run(self) -> None:
+        for task in self._counting:
+            task.cancel()
         prepared, self._prepared = self._prepared, None
         if prepared is not None and not prepared[1].done:
             await self._host.call("stop", flyer=self._rig)
@@ -233,11 +239,17 @@ class Flyer(
 
     # --- flying ----------------------------------------------------------------------------
 
-    def prepare(self, value: Path | Mapping[str, Any]) -> AsyncStatus[None]:
+    def prepare(
+        self, value: Path | Mapping[str, Any], company: Company | None = None
+    ) -> AsyncStatus[None]:
         """Check a path (or its dict), open the run's file, arm, and go to the first run-up.
 
         A pause makes the RunEngine ask for the same again while the first is under way, or
         done; both then get the same status.
+
+        Args:
+            value: the path.
+            company: detectors that fly along in this run; armed already.
         """
         path = value if isinstance(value, Path) else Path.from_dict(value)
         key = repr(path.to_dict())
@@ -245,6 +257,7 @@ class Flyer(
             status = self._prepared[1]
             if status.success or not status.done:
                 return status
+        self._company = company
         status = AsyncStatus(self._prepare(path), name=self.name)
         self._prepared = key, status
         return status
@@ -286,6 +299,7 @@ class Flyer(
             directory=str(info.directory_path),
             filename=info.filename,
             start={"device": self.name},
+            detectors=[] if self._company is None else self._company.names,
         )
         self._file = str(answer["file"])
         self._documents = StreamDocuments(
@@ -411,12 +425,17 @@ class Flyer(
     def finished(self) -> None:
         """Account for the flight after the last collect: stored and described must agree.
 
+        Rows that a detector has no frame for are not described: all of them share the stream.
+
         Raises:
             LedgerError: rows are in the file that no document describes.
         """
         self._in_flight = False
         described = self._documents.described if self._documents else 0
-        if described != self._flushed:
+        describable = self._flushed
+        if self._company is not None:
+            describable = min(describable, self._company.index)
+        if described != describable:
             raise LedgerError(
                 f"{self._flushed} frames stored, {described} described in documents",
                 device=self.name,
@@ -429,6 +448,11 @@ class Flyer(
         if self._documents is None:
             raise ConfigurationError("is not prepared", device=self.name, remedy=USE_OUR_PLANS)
         return self._documents.data_keys()
+
+    @property
+    def flushed(self) -> int:
+        """Frames of the run that other processes can read from the file."""
+        return self._flushed
 
     async def get_index(self) -> int:
         """Frames of the run that other processes can read from the file."""
@@ -454,8 +478,26 @@ class Flyer(
             row = event["row"]
             flat = {**row, "waiting": 0.0, **row["phases"], "missing": len(row["missing"])}
             self.ledger.add(time.time(), flat)
-        elif kind == "ended":
+        elif kind == "count":
+            task = asyncio.ensure_future(self._count(event))
+            self._counting.add(task)
+            task.add_done_callback(self._counting.discard)
+        elif kind == "ended" and not self._ended.is_set():
             error = event["error"]
             self._error = None if error is None else error_from_dict(error)
             self._ended.set()
         self._progress.set()
+
+    async def _count(self, event: dict[str, Any]) -> None:
+        """Count the detectors' frames for the host, which starts no triggers before.
+
+        Where they do not add up the flight ends, so that nothing waits for an answer any more.
+        """
+        if self._company is None:
+            return
+        try:
+            await self._company.count(event["frames"], event["segment"], last=event["last"])
+            await self._host.call("counted", flyer=self._rig, number=event["number"])
+        except FlyscanError as exc:
+            self._give_up(exc)
+            await self._host.call("stop", flyer=self._rig)

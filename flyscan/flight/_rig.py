@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from ..errors import BusyError, ConfigurationError, FlightAbortedError
 from ._align import Alignment
 from ._clock import Clock
 from ._contract import Capture, Motion
+from ._counted import CountedCapture
 from ._flight import Flight
 from ._frames import RunFile, Sink
 from ._journal import Journal
@@ -63,6 +64,7 @@ class Rig:
         self._frames = 0
         self._holds: set[str] = set()
         self._stops = 0
+        self._counted: CountedCapture | None = None
         self._file = asyncio.Lock()
         self.flight: Flight | None = None
 
@@ -91,15 +93,29 @@ class Rig:
         """True while a flight is prepared or under way."""
         return self.flight is not None and not self.flight.state.final
 
-    async def open_run(self, directory: str, filename: str, start: Mapping[str, object]) -> str:
+    async def open_run(
+        self,
+        directory: str,
+        filename: str,
+        start: Mapping[str, object],
+        detectors: Sequence[str] = (),
+    ) -> str:
         """Create the file of a run; returns its path.
+
+        Args:
+            directory, filename, start: see :class:`~flyscan.flight.RunFile`.
+            detectors: names of those that hang on the capture's triggers and store their frames
+                themselves: an event ``count`` asks for their frames, :meth:`counted` answers.
 
         Raises:
             BusyError: a run is open.
             StorageError: the file cannot be created.
         """
         async with self._file:
-            return await self._open_file(directory, filename, start)
+            path = await self._open_file(directory, filename, start)
+            if detectors:
+                self._counted = CountedCapture(self.capture, detectors, self._clock, self._listener)
+            return path
 
     async def _open_file(self, directory: str, filename: str, start: Mapping[str, object]) -> str:
         if self._sink is not None:
@@ -159,7 +175,7 @@ class Rig:
         number = self._flights
         flight = self.flight = Flight(
             self.motion,
-            self.capture,
+            self.capture if self._counted is None else cast(Capture, self._counted),
             self._sink,
             self._clock,
             self._suited(path),
@@ -188,6 +204,11 @@ class Rig:
         if self.flight is not None and not self.flight.state.final:
             self.flight.release(reason)
 
+    def counted(self, number: int) -> None:
+        """Question `number` for the detectors' frames is answered: all are there."""
+        if self._counted is not None:
+            self._counted.counted(number)
+
     def kickoff(self) -> None:
         """Start the prepared flight."""
         flight = self._current()
@@ -213,6 +234,7 @@ class Rig:
         await self.stop()
         async with self._file:
             sink, self._sink = self._sink, None
+            self._counted = None
             self.flight = None
             self._holds.clear()
             if sink is not None:

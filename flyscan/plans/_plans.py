@@ -14,13 +14,14 @@ from bluesky import preprocessors as bpp
 from bluesky.utils import Msg, MsgGenerator, plan
 from scanspec.specs import Spec
 
-from ..devices import Flyer, ShieldedDetector
+from ..devices import Company, Flyer, TriggeredDetector
 from ..flight import Path
 from ._paths import grid_spec, make_path, shifted, start_document
 from ._queue import queueable
 from ._stubs import (
     declare_flyer_streams,
     fly_prepared,
+    prepare_company,
     prepare_flyer,
     stage_all,
     unstage_all,
@@ -37,6 +38,8 @@ def fly(
     *,
     trigger: str = "position",
     period: float | None = None,
+    detectors: Sequence[TriggeredDetector] = (),
+    exposure: float | None = None,
     md: Mapping[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Fly a path.
@@ -46,6 +49,9 @@ def fly(
         spec: a scanspec Spec of the flyer's axes in their units, or its ``serialize()`` dict.
         trigger: ``"position"`` or ``"time"``.
         period: seconds per point, unless the spec has a duration.
+        detectors: ophyd-async detectors that the flyer's capture triggers; their frames go into
+            the same stream.
+        exposure: of the detectors, s; by default 80 % of the period less their dead time.
         md: metadata for the start document.
 
     Returns:
@@ -53,11 +59,12 @@ def fly(
 
     Raises:
         BadPathError: the spec is unusable; nothing has moved.
+        LimitError: it asks for more than axes or detectors can do; nothing has moved.
         FlyscanError: what else went wrong; hardware is stopped and its settings are restored.
     """
     path = make_path(spec, trigger, period)
     args = _plan_args(flyer, path, trigger, period)
-    return (yield from _fly_paths(flyer, [path], "fly", args, md))
+    return (yield from _fly_paths(flyer, [path], "fly", args, md, detectors, exposure))
 
 
 @queueable
@@ -68,6 +75,8 @@ def fly_grid(
     period: float,
     snake: bool = True,
     trigger: str = "position",
+    detectors: Sequence[TriggeredDetector] = (),
+    exposure: float | None = None,
     md: Mapping[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Fly a grid, line by line.
@@ -79,6 +88,7 @@ def fly_grid(
         period: seconds per point.
         snake: fly every other line backwards.
         trigger: ``"position"`` or ``"time"``.
+        detectors, exposure: as in :func:`fly`.
         md: metadata for the start document.
 
     Returns:
@@ -92,7 +102,7 @@ def fly_grid(
         "snake": snake,
         "trigger": trigger,
     }
-    return (yield from _fly_paths(flyer, [path], "fly_grid", args, md))
+    return (yield from _fly_paths(flyer, [path], "fly_grid", args, md, detectors, exposure))
 
 
 @queueable
@@ -103,6 +113,8 @@ def fly_paths(
     *,
     trigger: str = "position",
     period: float | None = None,
+    detectors: Sequence[TriggeredDetector] = (),
+    exposure: float | None = None,
     md: Mapping[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Fly several paths one after the other in one run, into one file.
@@ -116,7 +128,7 @@ def fly_paths(
         "trigger": trigger,
         "period": period,
     }
-    return (yield from _fly_paths(flyer, paths, "fly_paths", args, md))
+    return (yield from _fly_paths(flyer, paths, "fly_paths", args, md, detectors, exposure))
 
 
 @queueable
@@ -127,6 +139,8 @@ def rel_fly(
     *,
     trigger: str = "position",
     period: float | None = None,
+    detectors: Sequence[TriggeredDetector] = (),
+    exposure: float | None = None,
     md: Mapping[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Fly a path given relative to where the axes are, and return there afterwards."""
@@ -137,7 +151,15 @@ def rel_fly(
 
     def there() -> MsgGenerator[str]:
         return (
-            yield from fly(flyer, shifted(data, start), trigger=trigger, period=period, md=moved)
+            yield from fly(
+                flyer,
+                shifted(data, start),
+                trigger=trigger,
+                period=period,
+                detectors=detectors,
+                exposure=exposure,
+                md=moved,
+            )
         )
 
     return (yield from bpp.finalize_wrapper(there(), lambda: _go_back(flyer, start)))
@@ -151,12 +173,24 @@ def rel_fly_grid(
     period: float,
     snake: bool = True,
     trigger: str = "position",
+    detectors: Sequence[TriggeredDetector] = (),
+    exposure: float | None = None,
     md: Mapping[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Fly a grid given relative to where the axes are, and return there afterwards."""
     spec = grid_spec(axes, snake)
     moved = {"plan_name": "rel_fly_grid", **(md or {})}
-    return (yield from rel_fly(flyer, spec, trigger=trigger, period=period, md=moved))
+    return (
+        yield from rel_fly(
+            flyer,
+            spec,
+            trigger=trigger,
+            period=period,
+            detectors=detectors,
+            exposure=exposure,
+            md=moved,
+        )
+    )
 
 
 def _plan_args(flyer: Flyer, path: Path, trigger: str, period: float | None) -> dict[str, Any]:
@@ -174,31 +208,38 @@ def _fly_paths(
     plan_name: str,
     plan_args: Mapping[str, Any],
     md: Mapping[str, Any] | None,
-    detectors: Sequence[ShieldedDetector] = (),
+    detectors: Sequence[TriggeredDetector],
+    exposure: float | None,
 ) -> MsgGenerator[str]:
+    if detectors:
+        plan_args = {**plan_args, "detectors": [d.name for d in detectors], "exposure": exposure}
     start = start_document(flyer, paths[0], plan_name, plan_args, detectors)
     if len(paths) > 1:
         start["num_points"] = sum(p.points for p in paths)
         start["num_intervals"] = start["num_points"] - 1
     start = {**start, **(md or {})}
+    company = Company(detectors, exposure) if detectors else None
+    devices = (flyer,) if company is None else (company, flyer)
 
     def run() -> MsgGenerator[str]:
-        yield from stage_all(flyer)
+        yield from stage_all(*devices)
         uid = yield from bps.open_run(start)
+        if company is not None:
+            yield from prepare_company(company, paths)
         for number, path in enumerate(paths):
-            yield from prepare_flyer(flyer, path)
+            yield from prepare_flyer(flyer, path, company)
             if number == 0:
-                yield from declare_flyer_streams(flyer, detectors)
-            yield from fly_prepared(flyer, detectors)
+                yield from declare_flyer_streams(flyer, company)
+            yield from fly_prepared(flyer, company)
         yield from bps.close_run()
         return uid
 
-    return (yield from bpp.finalize_wrapper(run(), lambda: _put_away(flyer)))
+    return (yield from bpp.finalize_wrapper(run(), lambda: _put_away(*devices)))
 
 
-def _put_away(flyer: Flyer) -> MsgGenerator[None]:
+def _put_away(*devices: Flyer | Company) -> MsgGenerator[None]:
     """Not a ``@plan`` itself: that warns when a halt leaves it unused."""
-    yield from unstage_all(flyer)
+    yield from unstage_all(*devices)
 
 
 def _locate(flyer: Flyer, axes: Sequence[str]) -> MsgGenerator[dict[str, float]]:

@@ -18,6 +18,8 @@ ANNOTATIONS = {
     "period": "typing.Optional[float]",
     "snake": "bool",
     "trigger": "str",
+    "detectors": "typing.List[__DETECTOR__]",
+    "exposure": "typing.Optional[float]",
     "md": "typing.Optional[dict]",
 }
 

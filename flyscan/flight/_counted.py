@@ -1,0 +1,132 @@
+"""A capture whose triggers also reach detectors that count and store their frames themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import WatchdogError
+from ._clock import Clock
+from ._contract import Capture
+from ._path import Path
+from ._sweep import Sweep
+from ._watchdog import within
+
+__all__ = ["CountedCapture"]
+
+PATIENCE = 60.0
+
+
+class CountedCapture:
+    """A :class:`Capture` that lets triggers begin only when the frames of all earlier ones came.
+
+    While triggers come, a frame that is missing cannot be told from one that is on its way, and
+    the next line would hide it. So frames are counted where no triggers come: after every sweep,
+    while the stage goes to the next one, and before the capture ends. An event ``count`` asks
+    for it: its ``number``, the triggers of the run so far (``frames``), the ``segment`` the
+    latest belong to, and whether they are the flight's ``last``. :meth:`counted` answers.
+
+    Whatever else the contract has is handed through.
+
+    Args:
+        capture: what makes the triggers.
+        detectors: names of the detectors, for messages.
+        clock: time.
+        ask: gets the events.
+    """
+
+    def __init__(
+        self,
+        capture: Capture,
+        detectors: Sequence[str],
+        clock: Clock,
+        ask: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self._capture = capture
+        self._detectors = ", ".join(detectors)
+        self._clock = clock
+        self._ask = ask
+        self._point = 0
+        self._segment = 0
+        self._made = 0
+        self._asked_for = 0
+        self._questions = 0
+        self._answers = 0
+        self._answered = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._capture, name)
+
+    def counted(self, number: int) -> None:
+        """Question `number` is answered: all detectors have as many frames as it said."""
+        self._answers = max(self._answers, number)
+        self._answered.set()
+
+    async def arm(self, path: Path, from_point: int) -> None:
+        await self._capture.arm(path, from_point)
+        self._point = from_point
+
+    async def begin(self, sweep: Sweep) -> None:
+        """Wait for the count, then as any capture.
+
+        Raises:
+            WatchdogError: nobody counts.
+        """
+        await self._count(last=False)
+        await self._capture.begin(sweep)
+        self._segment, self._point = sweep.segment.index, sweep.from_point
+
+    async def reached(self) -> int:
+        return self._note(await self._capture.reached())
+
+    async def end(self, sweep: Sweep) -> int:
+        """As any capture; asks for the count, which goes on while the stage turns around."""
+        point = self._note(await self._capture.end(sweep))
+        self._question(last=False)
+        return point
+
+    async def disarm(self) -> int:
+        """Wait for the last count, then as any capture.
+
+        Raises:
+            WatchdogError: nobody counts.
+        """
+        await self._count(last=True)
+        return await self._capture.disarm()
+
+    def _note(self, point: int) -> int:
+        """Count the triggers made up to `point`."""
+        self._made += point - self._point
+        self._point = point
+        return point
+
+    def _question(self, *, last: bool) -> None:
+        if not last and self._asked_for == self._made:
+            return
+        self._asked_for = self._made
+        self._questions += 1
+        self._ask(
+            {
+                "event": "count",
+                "number": self._questions,
+                "frames": self._made,
+                "segment": self._segment,
+                "last": last,
+            }
+        )
+
+    async def _count(self, *, last: bool) -> None:
+        self._question(last=last)
+        late = WatchdogError(
+            f"nobody has counted the {self._made} frames of {self._detectors} within "
+            f"{PATIENCE:g} s",
+            device=self._capture.name,
+            remedy="check that the RunEngine's process runs and is not kept busy by a subscriber",
+        )
+        await within(self._clock, PATIENCE, self._all_answered(), late)
+
+    async def _all_answered(self) -> None:
+        while self._answers < self._questions:
+            self._answered.clear()
+            await self._answered.wait()
