@@ -86,7 +86,10 @@ async def test_a_fault_can_be_ended(clock):
         ("[{", "not JSON"),
         ("3", "expected an object or a list of objects"),
         ("[3]", "expected an object or a list of objects"),
-        ('[{"kind": "meteor"}]', "unknown kind 'meteor', known are lost_trigger, stall"),
+        (
+            '[{"kind": "meteor"}]',
+            "unknown kind 'meteor', known are lost_trigger, doubled_trigger, stall",
+        ),
         ('[{"at": 3}]', "an entry without 'kind'"),
         ('[{"kind": "stall"}]', "stall needs axis"),
         ('[{"kind": "overrun", "colour": 1}]', "overrun does not know colour"),
@@ -101,3 +104,22 @@ def test_nonsense_is_refused_with_the_remedy(clock, text, problem):
         FaultScript.from_json(clock, text)
     assert str(refused.value).startswith("fault script: ")
     assert "Remedy: write e.g." in str(refused.value)
+
+
+def test_a_fault_of_one_box_spares_the_others(clock):
+    script = FaultScript(clock)
+    script.add("slow_replies", delay=0.1, box="gcs")
+    assert script.active("slow_replies", 0.0, box="gcs") is not None
+    assert script.active("slow_replies", 0.0, box="panda") is None
+    script.add("garbage")
+    assert script.active("garbage", 0.0, box="panda") is not None
+    with pytest.raises(ConfigurationError, match="'box' must be one of panda, gcs, ioc, got 'x'"):
+        script.add("garbage", box="x")
+
+
+async def test_steps_of_a_wall_clock_add_up(clock):
+    script = FaultScript(clock)
+    script.add("clock_step", at=1.0, by=10.0, box="ioc")
+    script.add("clock_step", at=2.0, by=-3.0, box="ioc")
+    assert [script.clock_error("ioc", t) for t in (0.9, 1.0, 2.0)] == [0.0, 10.0, 7.0]
+    assert script.clock_error("panda", 2.0) == 0.0

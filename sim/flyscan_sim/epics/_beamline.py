@@ -26,6 +26,21 @@ class _Names:
     ion_chamber: str = "I0"
 
 
+class _IocClock:
+    """The world's time with the wall clock of the IOC, which the fault script may step."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.now = world.clock.now
+        self.sleep = world.clock.sleep
+        self.sleep_until = world.clock.sleep_until
+
+    @property
+    def epoch_ns(self) -> int:
+        error = self._world.faults.clock_error("ioc", self.now())
+        return self._world.clock.epoch_ns + round(error * 1e9)
+
+
 class Beamline:
     """Motor records, ring current (mA), shutter and ion chamber (counts/s) of a world.
 
@@ -71,7 +86,7 @@ class Beamline:
 
     def _records(self, period: float) -> list[RecordChannels]:
         world, names = self._world, self.names
-        clock = world.clock
+        clock = _IocClock(world)
 
         def rate() -> float:
             now = clock.now()

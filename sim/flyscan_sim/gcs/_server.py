@@ -132,12 +132,12 @@ class GcsServer:
 
     async def _reply(self, request: Request) -> bytes:
         clock, faults = self._world.clock, self._world.faults
-        slow = faults.active("slow_replies", clock.now())
+        slow = faults.active("slow_replies", clock.now(), box="gcs")
         delay = self.latency + (slow.number("delay") if slow else 0.0)
         if delay > 0:
             await clock.sleep(delay)
         reply = self.controller.handle(request)
-        garbage = faults.due("garbage", clock.now()) if reply else None
+        garbage = faults.due("garbage", clock.now(), box="gcs") if reply else None
         if garbage is not None:
             return garbage.text("text", _GARBAGE).encode("cp1252", errors="replace") + b"\n"
         return reply

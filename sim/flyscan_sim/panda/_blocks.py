@@ -57,8 +57,8 @@ class Inputs(Protocol):
         """The used bits of a 32-bit word of the bit bus: offset and wave."""
         ...
 
-    def lost_triggers(self) -> tuple[int, ...]:
-        """Numbers of the triggers that do not arrive at PCAP."""
+    def spoilt_triggers(self, kind: str) -> tuple[int, ...]:
+        """Numbers of the triggers that do not arrive at PCAP, or arrive twice."""
         ...
 
 

@@ -55,7 +55,7 @@ class Engine:
         layout: blocks and buses.
         encoders: counts of the encoder at an INENC instance, as a function of seconds.
         trains: pulses so far at a TTLIN instance, as a function of seconds.
-        lost_triggers: numbers of the PCAP triggers that get lost.
+        spoilt_triggers: numbers of the PCAP triggers that get lost or doubled, by kind of fault.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class Engine:
         layout: Layout,
         encoders: Mapping[str, Callable[[Any], Any]],
         trains: Mapping[str, Callable[[Any], Any]],
-        lost_triggers: Callable[[], tuple[int, ...]] = tuple,
+        spoilt_triggers: Callable[[str], tuple[int, ...]] = lambda kind: (),
         start: int = 0,
     ) -> None:
         self.layout = layout
-        self.lost_triggers = lost_triggers
+        self.spoilt_triggers = spoilt_triggers
         self.encoders = {name: _in_ticks(counts) for name, counts in encoders.items()}
         self.trains: dict[str, Train] = {
             f"{name}.VAL": _in_ticks(pulses) for name, pulses in trains.items()

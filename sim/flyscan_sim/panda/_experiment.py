@@ -51,6 +51,7 @@ class Experiment:
         self.arm_time_ns = 0
         self.start_time_ns = 0
         self.late_arm_ticks = 0
+        self.clock_error_ns = 0
         self._engine = engine
         self._buffer = buffer
         self._epoch_ns = epoch_ns
@@ -206,4 +207,4 @@ class Experiment:
         self._buffer.end()
 
     def _unix_ns(self, tick: int) -> int:
-        return self._epoch_ns + tick * 8
+        return self._epoch_ns + tick * 8 + self.clock_error_ns

@@ -36,6 +36,7 @@ class Batch:
     ticks: Ticks
     samples: NDArray[np.void]
     lost: tuple[int, ...] = ()
+    doubled: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ class _Window:
         self._origin = state.begun or 0
 
     def run(self) -> tuple[PcapState, Batch | None]:
-        triggers, lost, seen = self._triggers()
+        triggers, lost, doubled, seen = self._triggers()
         triggers, completion, health = self._too_close(triggers)
         sums, partial = self._statistics(triggers)
         samples = np.empty(triggers.size, self._plan.raw_dtype)
@@ -158,17 +159,25 @@ class _Window:
             last_trigger=int(triggers[-1]) if triggers.size else self._state.last_trigger,
             partial=partial,
         )
-        return state, Batch(triggers, samples, lost) if triggers.size or lost else None
+        return state, Batch(triggers, samples, lost, doubled) if triggers.size or lost else None
 
-    def _triggers(self) -> tuple[Ticks, tuple[int, ...], int]:
-        """Ticks of the triggers that arrive, those that faults take, and how many there were."""
+    def _triggers(self) -> tuple[Ticks, tuple[int, ...], tuple[int, ...], int]:
+        """Ticks of the triggers that arrive; those lost and doubled; how many there were."""
         wave = combine(AND, self._inputs.bit("TRIG"), self._enable)
         ticks = edges_of(wave, self._inputs.raw("TRIG_EDGE"))
         ticks = ticks[(ticks >= self._first) & (ticks < self._stop)]
         seen = ticks.size
         before = self._state.triggers
-        lost = tuple(i for i in self._inputs.lost_triggers() if before <= i < before + seen)
-        return np.delete(ticks, [i - before for i in lost]), lost, seen
+        lost = self._spoilt("lost_trigger", range(before, before + seen))
+        doubled = self._spoilt("doubled_trigger", range(before, before + seen))
+        # The echo comes as soon as the sample of the first is written, or not in this slice.
+        echoes = ticks[[i - before for i in doubled]] + self._plan.words
+        ticks = np.delete(ticks, [i - before for i in lost])
+        ticks = np.sort(np.concatenate((ticks, echoes[echoes < self._stop])))
+        return ticks, lost, doubled, seen
+
+    def _spoilt(self, kind: str, numbers: range) -> tuple[int, ...]:
+        return tuple(i for i in self._inputs.spoilt_triggers(kind) if i in numbers)
 
     def _too_close(self, triggers: Ticks) -> tuple[Ticks, str, int]:
         """Cut at the first trigger that comes before the sample of the last one is written."""

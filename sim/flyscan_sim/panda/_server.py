@@ -104,7 +104,7 @@ class PandaServer:
         encoders = {name: world.axes[axis].counts for name, axis in self._wiring.encoders.items()}
         trains = {name: self._pulses(channel) for name, channel in self._wiring.pulses.items()}
         start = int(self._clock.now() * TICKS_PER_S)
-        self._engine = Engine(load_layout(), encoders, trains, self._lost_triggers, start)
+        self._engine = Engine(load_layout(), encoders, trains, self._spoilt_triggers, start)
         self._buffer = BlockBuffer()
         self._troubles = Troubles(world.faults)
         epoch = self._clock.epoch_ns
@@ -136,8 +136,8 @@ class PandaServer:
         world, clock = self._world, self._clock
         return lambda seconds: world.counted(channel, np.minimum(seconds, clock.now()))
 
-    def _lost_triggers(self) -> tuple[int, ...]:
-        return self._troubles.lost_triggers(self._engine.pcap.triggers)
+    def _spoilt_triggers(self, kind: str) -> tuple[int, ...]:
+        return self._troubles.spoilt_triggers(kind, self._engine.pcap.triggers)
 
     # Life
 
@@ -244,7 +244,8 @@ class PandaServer:
         now = self._clock.now()
         self._engine.advance(now)
         for batch in self._engine.batches:
-            self._troubles.note_lost(batch.lost)
+            self._troubles.note_spoilt("lost_trigger", batch.lost)
+            self._troubles.note_spoilt("doubled_trigger", batch.doubled)
         self._experiment.service()
         self._troubles.apply(now, self._device, self._experiment, self._buffer)
 
@@ -252,6 +253,8 @@ class PandaServer:
         while True:
             self._refresh()
             await self._cut_lines()
+            if self._troubles.restart_due(self._clock.now()):
+                await self.restart()
             self._kick.clear()
             await self._sleep_until(self._next_wake())
 

@@ -75,8 +75,8 @@ class Circuit(Protocol):
         """Value of a position at the end of the last slice."""
         ...
 
-    def lost_triggers(self) -> tuple[int, ...]:
-        """Numbers of the triggers that faults are going to take."""
+    def spoilt_triggers(self, kind: str) -> tuple[int, ...]:
+        """Numbers of the triggers that faults are going to take or double."""
         ...
 
 
@@ -236,8 +236,8 @@ class InstanceInputs:
             if name and name not in circuit.trains
         ]
 
-    def lost_triggers(self) -> tuple[int, ...]:
-        return self._slice.circuit.lost_triggers()
+    def spoilt_triggers(self, kind: str) -> tuple[int, ...]:
+        return self._slice.circuit.spoilt_triggers(kind)
 
 
 def raw_value(field: Field) -> int:

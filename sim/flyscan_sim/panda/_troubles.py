@@ -24,35 +24,39 @@ TIMED = (
     "garbage",
     "foreign_reader",
     "foreign_write",
+    "restart_panda",
 )
 
 
 class Troubles:
     """The fault script as one box suffers it.
 
-    Times are those of the world's clock. `lost_trigger` counts the triggers of PCAP since
-    power-on. `overrun` makes the readers of the data port lose their place, `foreign_reader`
-    is a client of the data port that takes no data.
+    Times are those of the world's clock. `lost_trigger` and `doubled_trigger` count the triggers
+    of PCAP since power-on. `overrun` makes the readers of the data port lose their place,
+    `foreign_reader` is a client of the data port that takes no data.
     """
 
     def __init__(self, script: FaultScript) -> None:
         self._script = script
         self._intruder: tuple[Reader, Client] | None = None
 
-    def lost_triggers(self, seen: int) -> tuple[int, ...]:
-        """Numbers of the triggers still to be lost; one meant for any occasion is the next."""
+    def spoilt_triggers(self, kind: str, seen: int) -> tuple[int, ...]:
+        """Numbers of the triggers still to be spoilt; one meant for any occasion is the next."""
         return tuple(
-            seen if fault.at == -1 else int(fault.at)
-            for fault in self._script.pending("lost_trigger")
+            seen if fault.at == -1 else int(fault.at) for fault in self._script.pending(kind)
         )
 
-    def note_lost(self, numbers: tuple[int, ...]) -> None:
-        """These triggers have been lost."""
+    def note_spoilt(self, kind: str, numbers: tuple[int, ...]) -> None:
+        """These triggers have been lost or doubled."""
         for number in numbers:
-            self._script.take("lost_trigger", number)
+            self._script.take(kind, number)
 
     def active(self, kind: str, now: float) -> Fault | None:
-        return self._script.active(kind, now)
+        return self._script.active(kind, now, box="panda")
+
+    def restart_due(self, now: float) -> bool:
+        """Whether the box is to be switched off and on."""
+        return self._script.due("restart_panda", now) is not None
 
     def next_change(self, now: float) -> float | None:
         """When the next fault begins or ends."""
@@ -69,6 +73,7 @@ class Troubles:
         self, now: float, device: Device, experiment: Experiment, buffer: BlockBuffer
     ) -> None:
         """Let what is due at `now` happen."""
+        experiment.clock_error_ns = round(self._script.clock_error("panda", now) * 1e9)
         late = self.active("late_arm", now)
         experiment.late_arm_ticks = round(late.number("delay") * TICKS_PER_S) if late else 0
         if self._script.due("overrun", now) is not None:

@@ -31,6 +31,7 @@ class FaultKind:
 
 FAULT_KINDS: Mapping[str, FaultKind] = {
     "lost_trigger": FaultKind(indexed=True),
+    "doubled_trigger": FaultKind(indexed=True),
     "stall": FaultKind(required=("axis",)),
     "following_error": FaultKind(required=("axis", "offset")),
     "overrun": FaultKind(),
@@ -38,8 +39,10 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
     "close_control": FaultKind(),
     "close_gcs": FaultKind(),
     "late_arm": FaultKind(required=("delay",)),
-    "slow_replies": FaultKind(required=("delay",)),
-    "garbage": FaultKind(optional=("text",)),
+    "slow_replies": FaultKind(required=("delay",), optional=("box",)),
+    "garbage": FaultKind(optional=("text", "box")),
+    "restart_panda": FaultKind(),
+    "clock_step": FaultKind(required=("by", "box")),
     "foreign_reader": FaultKind(),
     "foreign_write": FaultKind(required=("field", "value")),
     "ring_dump": FaultKind(),
@@ -49,6 +52,9 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
     "extra_frame": FaultKind(indexed=True),
 }
 """Every kind a script may name; each simulator looks for those that concern it."""
+
+BOXES = ("panda", "gcs", "ioc")
+"""What ``box`` may name; a fault without it strikes all boxes that know its kind."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,10 @@ class Fault:
     def axis(self) -> str:
         """Axis concerned, '' for none."""
         return str(self.params.get("axis", ""))
+
+    def strikes(self, box: str | None) -> bool:
+        """Whether it is meant for `box`, or for all of them."""
+        return box is None or self.text("box", box) == box
 
     def number(self, name: str, default: float = 0.0) -> float:
         """A numeric parameter."""
@@ -135,7 +145,9 @@ class FaultScript:
         for name in params:
             if name not in known.required + known.optional:
                 raise _bad(f"{kind} does not know {name}")
-        for name in ("offset", "delay"):
+        if params.get("box", "panda") not in BOXES:
+            raise _bad(f"{kind}: 'box' must be one of {', '.join(BOXES)}, got {params['box']!r}")
+        for name in ("offset", "delay", "by"):
             if name in params:
                 params[name] = _number(kind, name, params[name])
         fault = Fault(kind, self._begin(kind, at, known.indexed), length, params)
@@ -166,13 +178,21 @@ class FaultScript:
         """All faults of a kind, past and future, in order of `at`; those of `axis` if given."""
         return tuple(f for f in self._faults if f.kind == kind and (axis is None or f.axis == axis))
 
-    def active(self, kind: str, now: float, axis: str | None = None) -> Fault | None:
+    def active(
+        self, kind: str, now: float, axis: str | None = None, box: str | None = None
+    ) -> Fault | None:
         """The timed fault of `kind` that lasts at `now`, if any."""
-        return next((f for f in self.of(kind, axis) if f.at <= now < f.end), None)
+        faults = (f for f in self.of(kind, axis) if f.strikes(box))
+        return next((f for f in faults if f.at <= now < f.end), None)
 
-    def due(self, kind: str, now: float) -> Fault | None:
+    def due(self, kind: str, now: float, box: str | None = None) -> Fault | None:
         """The first timed fault of `kind` that has begun and not been taken; taken once."""
-        return self._take(f for f in self.of(kind) if f.at <= now)
+        return self._take(f for f in self.of(kind) if f.at <= now and f.strikes(box))
+
+    def clock_error(self, box: str, now: float) -> float:
+        """Seconds by which the wall clock of `box` is ahead of the world's at `now`."""
+        steps = (f for f in self.of("clock_step") if f.strikes(box) and f.at <= now < f.end)
+        return sum(f.number("by") for f in steps)
 
     def take(self, kind: str, index: int) -> Fault | None:
         """The fault of an indexed kind meant for occasion `index` (or any); taken once."""
