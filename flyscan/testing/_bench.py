@@ -182,7 +182,8 @@ class Bench(Generic[Box]):
         positions = (await self.see(motion)).positions
         for axis in self.spans:
             moved = positions[axis] - before[axis]
-            assert abs(moved) <= self.tolerance, f"{axis} still moves after {after}: {moved:g}"
+            if not abs(moved) <= self.tolerance:
+                raise AssertionError(f"{axis} still moves after {after}: {moved:g}")
         return positions
 
     def check_at(
@@ -190,9 +191,10 @@ class Bench(Generic[Box]):
     ) -> None:
         """Raise AssertionError unless all axes of `target` are there."""
         for axis, wanted in target.items():
-            assert abs(positions[axis] - wanted) <= self.tolerance, (
-                f"{axis} is at {positions[axis]:g}, expected {where} at {wanted:g}"
-            )
+            if not abs(positions[axis] - wanted) <= self.tolerance:
+                raise AssertionError(
+                    f"{axis} is at {positions[axis]:g}, expected {where} at {wanted:g}"
+                )
 
 
 @dataclass(kw_only=True, eq=False)
@@ -240,4 +242,5 @@ async def opened(making: AbstractAsyncContextManager[B]) -> AsyncGenerator[B]:
     for _ in range(10):  # transports take some turns of the loop to close
         await asyncio.sleep(0)
     left = [t.get_name() for t in asyncio.all_tasks() - before - {asyncio.current_task()}]
-    assert not left, f"tasks live on after close(): {', '.join(left)}"
+    if left:
+        raise AssertionError(f"tasks live on after close(): {', '.join(left)}")

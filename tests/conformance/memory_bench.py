@@ -28,7 +28,10 @@ async def passing() -> AsyncGenerator[ManualClock]:
 
 @asynccontextmanager
 async def motion_bench(
-    kind: Callable[..., MemoryMotion] = MemoryMotion, patience: float = 10.0
+    kind: Callable[..., MemoryMotion] = MemoryMotion,
+    patience: float = 10.0,
+    *,
+    truth: bool = True,
 ) -> AsyncGenerator[MotionBench]:
     """Instances that share settings and stage, as those of a real box would."""
     async with passing() as clock:
@@ -39,7 +42,7 @@ async def motion_bench(
             motion.settings, motion.trajectories = box.settings, box.trajectories
             return motion
 
-        def truth() -> Mapping[str, float]:
+        def where() -> Mapping[str, float]:
             return {axis: t.at(clock.now())[0] for axis, t in box.trajectories.items()}
 
         async def settings() -> Mapping[str, str]:
@@ -54,7 +57,7 @@ async def motion_bench(
             period=PERIOD,
             tolerance=1e-6,
             rough=0.1,
-            truth=truth,
+            truth=where if truth else None,
             patience=patience,
         )
 

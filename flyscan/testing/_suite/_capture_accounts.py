@@ -7,7 +7,7 @@ import pytest
 
 from ...errors import ConfigurationError
 from ...flight import Path, Trigger
-from ._capture_base import CaptureTests, check_rows, supports
+from ._capture_base import CaptureTests, check_rows, kind, line, supports
 from ._flying import Flying
 
 __all__ = ["CaptureAccounts"]
@@ -57,10 +57,10 @@ class CaptureAccounts(CaptureTests):
 
     async def test_rows_count_from_zero_again_in_the_next_flight(self, flight: Flying) -> None:
         for _ in range(2):
-            await _fly(flight, _path(flight))
+            await _fly(flight, line(flight))
 
     async def test_what_was_reached_is_known_while_flying(self, flight: Flying) -> None:
-        path = _path(flight)
+        path = line(flight)
         await flight.arm(path)
         assert await flight.bench.timely(flight.capture.reached()) == 0
         sweep = await flight.begin(path.segment(0), 0)
@@ -75,7 +75,7 @@ class CaptureAccounts(CaptureTests):
         assert await flight.disarm() == path.points
 
     async def test_rows_come_while_the_box_is_armed(self, flight: Flying) -> None:
-        path = _path(flight)
+        path = line(flight)
         await flight.arm(path)
         assert flight.capture.end_reason is None
         await flight.sweeps(path)
@@ -85,7 +85,7 @@ class CaptureAccounts(CaptureTests):
         assert await flight.disarm() == path.points
 
     async def test_a_capture_ended_early_delivers_what_was_triggered(self, flight: Flying) -> None:
-        path = flight.bench.raster(_trigger(flight))
+        path = flight.bench.raster(kind(flight))
         await flight.arm(path)
         await flight.land(await flight.begin(path.segment(0), 0))
         assert await flight.disarm() == path.segment(0).end_point
@@ -93,7 +93,7 @@ class CaptureAccounts(CaptureTests):
         _check_end(flight, path.segment(0).end_point)
 
     async def test_a_capture_without_any_trigger_ends_too(self, flight: Flying) -> None:
-        path = _path(flight)
+        path = line(flight)
         await flight.arm(path)
         assert await flight.disarm() == 0
         assert len(flight.rows) == 0
@@ -101,7 +101,7 @@ class CaptureAccounts(CaptureTests):
         await _fly(flight, path)
 
     async def test_the_step_changes_in_flight_only_if_promised(self, flight: Flying) -> None:
-        path = _path(flight)
+        path = line(flight)
         await flight.arm(path)
         sweep = await flight.begin(path.segment(0), 0)
         await flight.bench.clock.sleep(sweep.duration / 3)
@@ -113,15 +113,6 @@ class CaptureAccounts(CaptureTests):
         assert await flight.land(sweep) == path.points
         assert await flight.disarm() == path.points
         check_rows(flight, path, (0, path.points))
-
-
-def _trigger(flight: Flying) -> Trigger:
-    return Trigger.POSITION if supports(flight, Trigger.POSITION) else Trigger.TIME
-
-
-def _path(flight: Flying) -> Path:
-    """The line, triggered as the box can."""
-    return flight.bench.line(_trigger(flight))
 
 
 async def _refused(flight: Flying, path: Path) -> bool:

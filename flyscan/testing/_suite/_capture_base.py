@@ -14,7 +14,7 @@ from ...flight import Channel, Path, Trigger
 from .._bench import CaptureBench, opened
 from ._flying import Flying, flying
 
-__all__ = ["CaptureTests", "check_rows", "same_settings", "supports"]
+__all__ = ["CaptureTests", "check_rows", "kind", "line", "same_settings", "supports"]
 
 #: How far from where it should be a row may have been taken, in steps: a lost or repeated
 #: trigger is a whole step, a row taken while decelerating at most half of one.
@@ -46,6 +46,16 @@ def supports(flight: Flying, trigger: Trigger) -> bool:
     """Whether the box says it can trigger this way."""
     capable = flight.capture.capabilities
     return capable.position if trigger is Trigger.POSITION else capable.time
+
+
+def kind(flight: Flying) -> Trigger:
+    """How the box can trigger while the stage moves: by position, if it can."""
+    return Trigger.POSITION if supports(flight, Trigger.POSITION) else Trigger.TIME
+
+
+def line(flight: Flying) -> Path:
+    """The bench's line, triggered as the box can."""
+    return flight.bench.line(kind(flight))
 
 
 def check_rows(flight: Flying, path: Path, *stretches: tuple[int, int]) -> None:

@@ -9,7 +9,7 @@ from scanspec.specs import Linspace  # pyright: ignore[reportMissingTypeStubs]
 from ...errors import BusyError, ConfigurationError, LimitError, NotReadyError
 from ...flight import Path, Trigger
 from .._bench import CaptureBench
-from ._capture_base import CaptureTests, same_settings, supports
+from ._capture_base import CaptureTests, kind, line, same_settings, supports
 from ._flying import Flying
 
 __all__ = ["CaptureBasics"]
@@ -59,9 +59,8 @@ class CaptureBasics(CaptureTests):
         self, flight: Flying
     ) -> None:
         settings = await flight.bench.settings()
-        for path in (flight.bench.line(), flight.bench.raster()):
-            if supports(flight, path.trigger):
-                assert all(isinstance(text, str) for text in flight.capture.validate(path))
+        for path in (line(flight), flight.bench.raster(kind(flight))):
+            assert all(isinstance(text, str) for text in flight.capture.validate(path))
             await flight.bench.timely(flight.capture.check(path))
         await same_settings(flight.bench, settings, "check()")
 
@@ -70,7 +69,7 @@ class CaptureBasics(CaptureTests):
         spec = Linspace.bounded(bench.fast, *bench.spans[bench.fast], bench.points)
         period = flight.capture.capabilities.min_period / 2
         with pytest.raises(LimitError):
-            flight.capture.validate(Path.from_spec(spec, period=period))
+            flight.capture.validate(Path.from_spec(spec, trigger=kind(flight), period=period))
 
     async def test_positions_of_an_unknown_axis_are_refused(self, flight: Flying) -> None:
         spec = Linspace.bounded(f"not_{flight.bench.fast}", 0.0, 1.0, 10)
@@ -89,7 +88,7 @@ class CaptureBasics(CaptureTests):
             flight.capture.validate(path)
 
     async def test_an_armed_box_is_busy_for_others(self, flight: Flying) -> None:
-        bench, path = flight.bench, flight.bench.line()
+        bench, path = flight.bench, line(flight)
         other = bench.fresh()
         await bench.timely(other.connect())
         await flight.arm(path)

@@ -8,9 +8,9 @@ from contextlib import suppress
 import pytest
 
 from ...errors import CaptureError
-from ...flight import Capture, Path, RestoreStep, Trigger
+from ...flight import Capture, Path, RestoreStep
 from .._bench import CaptureBench
-from ._capture_base import CaptureTests, check_rows, same_settings, supports
+from ._capture_base import CaptureTests, check_rows, line, same_settings
 from ._flying import Flying, flying
 
 __all__ = ["CaptureEnds"]
@@ -38,7 +38,7 @@ class CaptureEnds(CaptureTests):
         await _fly_again(flight, path)
 
     async def test_stop_of_a_capture_that_waits(self, flight: Flying) -> None:
-        path = _line(flight)
+        path = line(flight)
         await flight.arm(path)
         await flight.bench.timely(flight.capture.stop())
         assert await _check_stopped(flight, path) == 0
@@ -65,7 +65,7 @@ class CaptureEnds(CaptureTests):
         await _fly_again(flight, path)
 
     async def test_settings_are_saved_before_any_is_changed(self, flight: Flying) -> None:
-        settings, path = await flight.bench.settings(), _line(flight)
+        settings, path = await flight.bench.settings(), line(flight)
         await flight.bench.timely(flight.capture.save(path))
         await same_settings(flight.bench, settings, "save()")
         steps = flight.capture.restore_steps()
@@ -111,17 +111,12 @@ class CaptureEnds(CaptureTests):
             steps = tuple(RestoreStep(key, value) for key, value in journal)
             await bench.timely(flight.capture.restore(steps))
             await same_settings(bench, settings, "restore() from the journal in a fresh instance")
-            await _fly_again(flight, _line(flight))
-
-
-def _line(flight: Flying) -> Path:
-    kind = Trigger.POSITION if supports(flight, Trigger.POSITION) else Trigger.TIME
-    return flight.bench.line(kind)
+            await _fly_again(flight, line(flight))
 
 
 async def _under_way(flight: Flying) -> Path:
     """The line, flown to about a third."""
-    path = _line(flight)
+    path = line(flight)
     await flight.arm(path)
     sweep = await flight.begin(path.segment(0), 0)
     await flight.bench.clock.sleep(sweep.lead + 0.3 * sweep.segment.duration)
@@ -131,9 +126,9 @@ async def _under_way(flight: Flying) -> Path:
 async def _meet(flight: Flying, fate: str) -> None:
     """Begin to fly the line, and let it come to the end called `fate`."""
     if fate == "flown":
-        await flight.fly(_line(flight))
+        await flight.fly(line(flight))
     elif fate == "armed":
-        await flight.arm(_line(flight))
+        await flight.arm(line(flight))
     else:
         await _under_way(flight)
         if fate == "held":

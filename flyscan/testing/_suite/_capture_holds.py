@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ...flight import Path, Trigger
-from ._capture_base import CaptureTests, check_rows, supports
+from ._capture_base import CaptureTests, check_rows, line, supports
 from ._flying import Flying
 
 __all__ = ["CaptureHolds"]
@@ -27,7 +27,7 @@ class CaptureHolds(CaptureTests):
         await _fly_held(flight, flight.bench.dwell(), [0.3, 0.5, 0.0, 0.5])
 
     async def test_a_hold_before_any_trigger_is_harmless(self, flight: Flying) -> None:
-        path = flight.bench.line(_kind(flight))
+        path = line(flight)
         await flight.arm(path)
         assert await flight.hold() == 0
         await flight.sweeps(path)
@@ -49,7 +49,7 @@ class CaptureHolds(CaptureTests):
     async def test_withdrawn_nothing_is_triggered_wherever_the_stage_goes(
         self, flight: Flying
     ) -> None:
-        path = flight.bench.line(_kind(flight))
+        path = line(flight)
         held = await _held_amid(flight, path)
         await flight.bench.timely(flight.capture.withdraw())
         start, stop = flight.bench.spans[flight.bench.fast]
@@ -61,7 +61,7 @@ class CaptureHolds(CaptureTests):
         check_rows(flight, path, (0, path.points))
 
     async def test_going_back_triggers_points_again(self, flight: Flying) -> None:
-        path = flight.bench.line(_kind(flight))
+        path = line(flight)
         held = await _held_amid(flight, path)
         back = held // 2
         await flight.bench.timely(flight.capture.withdraw())
@@ -70,16 +70,12 @@ class CaptureHolds(CaptureTests):
         check_rows(flight, path, (0, held), (back, path.points))
 
     async def test_a_capture_held_can_be_armed_anew_from_there(self, flight: Flying) -> None:
-        path = flight.bench.line(_kind(flight))
+        path = line(flight)
         held = await _held_amid(flight, path)
         assert await flight.disarm() == held
         check_rows(flight, path, (0, held))
         assert await flight.fly(path, held) == path.points - held
         check_rows(flight, path, (held, path.points))
-
-
-def _kind(flight: Flying) -> Trigger:
-    return Trigger.POSITION if supports(flight, Trigger.POSITION) else Trigger.TIME
 
 
 async def _fly_held(flight: Flying, path: Path, holds: list[float]) -> None:
