@@ -280,9 +280,9 @@ class Rehearsal:
 
     # --- interfering -----------------------------------------------------------------------
 
-    def at(self, when: float, kind: str) -> None:
-        """Interfere when the clock says `when`."""
-        self.pilot.moments.append(Moment(when, getattr(self, kind), self._noticed))
+    def at(self, when: float, kind: str, noticed: Callable[[], bool] | None = None) -> None:
+        """Interfere when the clock says `when`; it goes on once that is `noticed`."""
+        self.pilot.moments.append(Moment(when, getattr(self, kind), noticed or self._noticed))
 
     def at_message(self, command: str, kind: str, nth: int = 0) -> None:
         """Interfere while the RunEngine works on its `nth` message of this command."""
