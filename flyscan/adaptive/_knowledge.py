@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from ..flight import FloatArray
 from ._estimate import Sampled, curvature_on, dilated, on_grid
@@ -30,36 +31,41 @@ class Knowledge:
         self.grid = grid
         self.curvature = np.zeros((lines, len(grid)))
         self.noise = np.zeros((lines, len(grid)))
-        self.covered = np.zeros(len(grid), dtype=np.bool_)
+        self.covered = np.zeros((lines, len(grid)), dtype=np.bool_)
 
     @property
     def complete(self) -> bool:
         """Whether every place has been seen."""
         return bool(self.covered.all())
 
-    def forget(self) -> None:
-        """Let what was found before count less than what comes: it may have been noise."""
-        self.curvature *= MEMORY
+    def begin(self, curves: list[Sampled], shift: float) -> None:
+        """Make room for what a line taught, from the curve of every pass over it.
 
-    def learn(
-        self,
-        sampled: Sampled,
-        low: float = -np.inf,
-        high: float = np.inf,
-        reach: float = 0.0,
-    ) -> None:
-        """Take in rows of the lines; between `low` and `high` they replace the noise known.
+        Where it has rows, what was found before counts half: it may have been noise. Elsewhere
+        it is kept, because rows may only be late, but features may have moved by `shift` since.
+        """
+        inside = np.zeros_like(self.covered)
+        for curve in curves:
+            inside |= self._inside(curve)
+        moved = dilated(self.curvature, shift, self.grid[1] - self.grid[0])
+        self.curvature = np.where(inside, MEMORY * self.curvature, moved)
+
+    def learn(self, curve: Sampled, reach: float = 0.0) -> None:
+        """Take in rows of the lines, shape ``(lines, rows)``; where they are, theirs is the noise.
 
         Args:
-            sampled: shape ``(lines, rows)``.
-            low, high: where rows are.
+            curve: shape ``(lines, rows)`` or, for one line, ``(rows,)``.
             reach: how far from where it was seen a feature may be in the next line.
         """
-        inside = (self.grid >= low) & (self.grid <= high)
-        spacing = self.grid[1] - self.grid[0]
-        found = np.where(inside, curvature_on(self.grid, sampled), 0.0)
-        found = dilated(found, reach, spacing)
+        inside = self._inside(curve)
+        found = np.where(inside, curvature_on(self.grid, curve), 0.0)
+        found = dilated(found, reach, self.grid[1] - self.grid[0])
         self.curvature = np.maximum(self.curvature, found)
-        noise = on_grid(self.grid, sampled.edges, sampled.variance)
-        self.noise = np.where(inside, noise, self.noise)
+        self.noise = np.where(inside, on_grid(self.grid, curve.edges, curve.variance), self.noise)
         self.covered |= inside
+
+    def _inside(self, curve: Sampled) -> npt.NDArray[np.bool_]:
+        """Nodes a curve has rows at, to half a node."""
+        half = 0.5 * (self.grid[1] - self.grid[0])
+        low, high = curve.edges[..., :1] - half, curve.edges[..., -1:] + half
+        return np.atleast_2d((self.grid >= low) & (self.grid <= high))

@@ -12,7 +12,7 @@ from ._knowledge import Knowledge, grid_nodes
 from ._plan import Planned, Task, plan_speed
 from ._policy import GoBack, LineContext, Plan, Proposal, Situation
 from ._profile import Profile
-from ._speed import SpeedPolicy
+from ._speed import MARGIN, SpeedPolicy
 
 __all__ = ["PriorSpeed", "learn_passes", "plan_lines"]
 
@@ -30,15 +30,18 @@ def plan_lines(knowledge: Knowledge, task: Task) -> Planned:
     return plan_speed(knowledge.curvature, knowledge.noise, task)
 
 
-def learn_passes(knowledge: Knowledge, curves: list[Sampled], reach: float) -> None:
-    """Learn a line from the curve of every pass over it; later passes tell the noise."""
-    if not curves:
-        return
-    knowledge.forget()
+def learn_passes(knowledge: Knowledge, curves: list[Sampled], width: float, shift: float) -> None:
+    """Learn a line from the curve of every pass over it; later passes tell the noise.
+
+    Args:
+        knowledge: of the lines so far.
+        curves: one per pass, as far as their rows have arrived.
+        width: narrowest feature width.
+        shift: how far features may move from line to line, in widths.
+    """
+    knowledge.begin(curves, shift * width)
     for curve in curves:
-        low, high = float(curve.edges[..., 0].min()), float(curve.edges[..., -1].max())
-        span = 0.5 * (knowledge.grid[1] - knowledge.grid[0])
-        knowledge.learn(curve, low - span, high + span, reach)
+        knowledge.learn(curve, (shift + MARGIN) * width)
 
 
 @dataclass(eq=False)
@@ -119,9 +122,8 @@ class PriorSpeed(SpeedPolicy):
         """Learn from the line told last."""
         if self._begun is None:
             return
-        reach = (self.shift + 0.3) * self.width
         curves = self._begun.record.passes(self.channel)
-        learn_passes(self._knowledge(self._begun.line), curves, reach)
+        learn_passes(self._knowledge(self._begun.line), curves, self.width, self.shift)
 
     def ask(self, now: Situation) -> Proposal | None:
         """Go back to surprises, as far as the extra time of the line allows."""

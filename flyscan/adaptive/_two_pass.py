@@ -9,15 +9,32 @@ import numpy as np
 
 from ._knowledge import Knowledge, grid_nodes
 from ._line import cost_of_return
-from ._plan import WORTHWHILE, plan_speed
+from ._plan import Planned, Task, plan_speed
 from ._policy import GoBack, LineContext, Plan, Proposal, Situation
 from ._profile import Profile
 from ._speed import SpeedPolicy, fast_look
 
-__all__ = ["TwoPass"]
+__all__ = ["TwoPass", "plan_second"]
 
 DEAREST_LOOK = 0.125
-REACH = 0.15
+TRUSTED = 1.3
+"""The look sees nothing narrower than its own rows: smaller predicted gains are not trusted."""
+
+
+def plan_second(known: Knowledge, task: Task, share: float) -> Planned:
+    """Second passes for lines looked at together, uniform where that is as good.
+
+    Args:
+        known: what the first pass taught.
+        task: of the second pass.
+        share: of the time that the second pass has.
+    """
+    planned = plan_speed(known.curvature, known.noise, task)
+    gain = planned.gain * share
+    worth = gain >= TRUSTED
+    uniform = np.full_like(planned.speed, task.length / task.duration)
+    speed = np.where(worth[:, None], planned.speed, uniform)
+    return Planned(speed, np.where(worth, gain, 1.0), planned.error, planned.worst)
 
 
 @dataclass(eq=False)
@@ -69,29 +86,23 @@ class TwoPass(SpeedPolicy):
         self._second = True
         line = self.line
         left = line.duration + line.extra_time - self._time_lost(line, plan.profile)
-        grid, speed, gain = self._plan_second(line, left)
-        if gain < WORTHWHILE:
-            self._declared = f"uniform second pass: predicted gain {gain:.3g} with the first pass"
-            speed = np.full_like(grid, line.length / left)
+        low, high = sorted((line.start, line.stop))
+        known = Knowledge(np.linspace(low, high, grid_nodes(high - low, self.width)))
+        for curve in self._under_way.record.passes(self.channel):
+            known.learn(curve)
+        share = left / (line.duration + line.extra_time)
+        task = self.task(line, duration=left, insurance=self.insurance)
+        planned = plan_second(known, task, share)
+        gain, speed, grid = float(planned.gain[0]), planned.speed[0], known.grid
+        if gain <= 1.0:
+            self._declared = "uniform second pass: predicted gain too small for a first pass"
         order = slice(None, None, -line.direction)
         profile = Profile.of(grid[order], speed[order])
         if line.profile_pieces:
             profile = profile.simplified(line.profile_pieces)
         reason = self._declared or f"second pass, predicted gain {gain:.3g} in time"
-        gain = 1.0 if self._declared else gain
         self._plan = Plan(plan.profile, reason, gain, plan.error, self.other_gains(speed, grid))
         return GoBack(reason, profile.position[0], profile.position[-1], profile)
-
-    def _plan_second(self, line: LineContext, left: float) -> tuple[Any, Any, float]:
-        low, high = sorted((line.start, line.stop))
-        grid = np.linspace(low, high, grid_nodes(high - low, self.width))
-        known = Knowledge(grid)
-        for curve in self._under_way.record.passes(self.channel):
-            known.learn(curve, reach=REACH * self.width)
-        task = self.task(line, duration=left, insurance=self.insurance)
-        planned = plan_speed(known.curvature, known.noise, task)
-        share = left / (line.duration + line.extra_time)
-        return grid, planned.speed[0], float(planned.gain[0]) * share
 
     def end(self) -> dict[str, Any]:
         """What was flown, with the reason where it was uniform."""
