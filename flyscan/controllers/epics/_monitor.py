@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 from ...errors import ConfigurationError
@@ -14,6 +15,11 @@ from ._samples import Samples
 
 __all__ = ["EpicsMonitor"]
 
+_log = logging.getLogger(__name__)
+#: An event stamped so far in our future, or before the one it follows, shows that the IOC's clock
+#: was set: clocks that agree differ by 50 ms at most.
+_STEP_NS = 100_000_000
+
 
 class EpicsMonitor(Monitor):
     """A number served by EPICS, such as ring current, a shutter's state or an ion chamber.
@@ -22,7 +28,8 @@ class EpicsMonitor(Monitor):
     the difference is taken off; it is estimated from the events that arrive between
     :meth:`connect` and the first :meth:`join` or :meth:`drain`, and constant from then on. A
     record that does not change in that time, such as a shutter, says nothing about its clock:
-    give its `offset`, or keep the IOC's clock by NTP.
+    give its `offset`, or keep the IOC's clock by NTP. When that clock is set later on, forward
+    or back beyond the event before, stamps are taken to mean what they did before.
 
     A sample counts until the next one; NaN stands for times before the first, while the IOC is
     away and while the record is in INVALID alarm. Channel Access notices a cut cable only after
@@ -68,6 +75,8 @@ class EpicsMonitor(Monitor):
         self._connected = False
         self._heard = False
         self._lost = False
+        self._step_ns = 0
+        self._last_ns = 0
 
     @property
     def channel(self) -> Channel:
@@ -120,10 +129,24 @@ class EpicsMonitor(Monitor):
         # counts from its arrival: what happened in between is not known.
         first = self._lost or not self._heard
         self._estimate.observe(update.time_ns, now_ns, aged=first)
-        stamp = max(update.time_ns, now_ns + self._offset()) if self._lost else update.time_ns
+        stamp = self._stamp(update.time_ns, now_ns + self._offset(), first)
+        if self._lost:
+            stamp = max(stamp, now_ns + self._offset())
         self._lost, self._heard = False, True
         self._samples.add(stamp, update.value if update.valid else math.nan)
         self._changed.notify()
+
+    def _stamp(self, time_ns: int, arrival_ns: int, first: bool) -> int:
+        """A time stamp by the IOC's clock as if it had not been set meanwhile."""
+        stamp = time_ns - self._step_ns
+        ahead = stamp - arrival_ns > _STEP_NS and self._offset_ns is not None
+        if ahead or (not first and self._last_ns - stamp > _STEP_NS):
+            step = stamp - arrival_ns
+            _log.warning("%s: the clock of its IOC was set by %+.3f s", self.name, step * 1e-9)
+            self._step_ns += step
+            stamp = arrival_ns
+        self._last_ns = stamp
+        return stamp
 
     def _offset(self) -> int:
         return self._estimate.ns if self._offset_ns is None else self._offset_ns

@@ -268,8 +268,13 @@ class PandaCapture(Capture):
         )
         await self._until_idle(self._stream)
         await self._control.run("*PCAP.ARM=", retry=False)
+        earliest = self._now_ns()
         await self._settings.apply({box.names.arm: "1"})
         await self._until_active(box.names.pcap["ACTIVE"])
+        self._stream.rows.begun_between(earliest, self._now_ns())
+
+    def _now_ns(self) -> int:
+        return self._clock.epoch_ns + round(self._clock.now() * 1e9)
 
     async def _until_active(self, active: str) -> None:
         """Triggers that come before the hardware is armed make no rows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from calendar import timegm
 from collections import deque
@@ -17,6 +18,9 @@ from ._pandablocks import StartData
 
 __all__ = ["RowAssembler", "unix_ns"]
 
+_log = logging.getLogger(__name__)
+#: Clocks kept by NTP agree better than this, ns; then the box's own stamps are the better ones.
+_AGREED_NS = 50_000_000
 _TIME = re.compile(r"(\d+-\d+-\d+T\d+:\d+:\d+)(?:\.(\d{1,9}))?Z")
 
 
@@ -33,6 +37,9 @@ def unix_ns(text: str) -> int:
 
 class RowAssembler:
     """Turns what the data port sends into blocks numbered without gaps.
+
+    Times are the box's, unless its wall clock is wrong: it has no battery, starts in 1970, and is
+    set when NTP answers. Then rows are dated by when we saw the capture begin.
 
     A row whose gate was cut short, because triggers were stopped inside it, is not a row: it is
     dropped here and its point triggered again.
@@ -52,6 +59,8 @@ class RowAssembler:
         self._index = index
         self._clock_hz = clock_hz
         self._start_ns: int | None = None
+        self._begun: tuple[int, int] | None = None
+        self._error_ns: int | None = None
         self._gates: deque[tuple[int, int]] = deque()
         self._missed = 0
         self._incoming = 0
@@ -63,6 +72,10 @@ class RowAssembler:
         while self._gates and self._gates[-1][0] >= row:
             self._gates.pop()
         self._gates.append((row, ticks))
+
+    def begun_between(self, earliest_ns: int, latest_ns: int) -> None:
+        """The capture began between these times of our own clock, Unix nanoseconds."""
+        self._begun = earliest_ns, latest_ns
 
     def start(self, header: StartData) -> None:
         """Take in the header of a connection, the first one or one after a reconnection.
@@ -170,10 +183,26 @@ class RowAssembler:
         # TS_TRIG is when the gate fell; the trigger made it rise.
         return Block(
             first=first,
-            time_ns=_nanoseconds(ticks, self._clock_hz) + self._start_ns,
+            time_ns=_nanoseconds(ticks, self._clock_hz) + (self._start_ns - self._clock_error()),
             exposure=gate / self._clock_hz,
             columns=convert(self._columns, words, gate),
         )
+
+    def _clock_error(self) -> int:
+        """Nanoseconds by which the box's wall clock is ahead of ours, constant through an arm."""
+        if self._error_ns is None:
+            self._error_ns = 0
+            earliest, latest = self._begun or (0, 0)
+            start = self._start_ns or 0
+            if self._begun and not earliest - _AGREED_NS <= start <= latest + _AGREED_NS:
+                self._error_ns = start - (earliest + latest) // 2
+                _log.warning(
+                    "%s: the box's wall clock is %+.3f s off; rows are dated by ours. Remedy: let "
+                    "the box keep its time by NTP",
+                    self._device,
+                    self._error_ns * 1e-9,
+                )
+        return self._error_ns
 
 
 def _shortest(ticks: int) -> int:
