@@ -55,7 +55,8 @@ class ShieldedDetector(Collectable, WritesStreamAssets):
 
     @property
     def hints(self) -> Any:
-        return {}
+        """As the flyer's: nothing of the full-rate stream is to be drawn."""
+        return {"fields": []}
 
     async def describe_collect(self) -> dict[str, DataKey]:
         return await maybe_await(self._detector.describe_collect())

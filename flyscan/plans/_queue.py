@@ -18,7 +18,7 @@ ANNOTATIONS = {
     "period": "typing.Optional[float]",
     "snake": "bool",
     "trigger": "str",
-    "detectors": "typing.List[__DETECTOR__]",
+    "detectors": "typing.List[__READABLE__]",
     "exposure": "typing.Optional[float]",
     "md": "typing.Optional[dict]",
 }

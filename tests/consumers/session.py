@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -58,6 +59,16 @@ class Session:
     def _wait_for(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self.RE.loop).result(PATIENCE_S)
 
+    def pause_after(self, frames: int) -> None:
+        """Have the next run paused from a thread, as soon as documents describe that many."""
+
+        def watch(_name: str, document: dict[str, Any]) -> None:
+            if document["indices"]["stop"] >= frames:
+                self.RE.unsubscribe(token)
+                threading.Thread(target=self.RE.request_pause).start()
+
+        token = self.RE.subscribe(watch, "stream_datum")
+
     def run_until_paused(self, plan: Any) -> None:
         """Run a plan that somebody is going to pause."""
         try:
@@ -96,7 +107,9 @@ class Session:
             for name, document in self.documents
             if name == "descriptor" and document["name"] == stream
         )
-        pages = [d for n, d in self.documents if n == "event_page" and d["descriptor"] == descriptor]
+        pages = [
+            d for n, d in self.documents if n == "event_page" and d["descriptor"] == descriptor
+        ]
         return [event["data"] for page in pages for event in unpack_event_page(page)]
 
     def columns(self) -> Mapping[str, npt.NDArray[np.generic]]:

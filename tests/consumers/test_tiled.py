@@ -87,8 +87,8 @@ class LiveReader:
 
 def read_stream(client: Any, uid: str, name: str = "primary") -> Any:
     """A stream of a run as Tiled has it now, None if it has not."""
-    run = client[uid] if uid in client else None
-    return run[name] if run is not None and name in run else None
+    run = client.get(uid)
+    return None if run is None else run.get(name)
 
 
 @pytest.fixture
