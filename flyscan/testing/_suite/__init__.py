@@ -1,8 +1,11 @@
 """The conformance suites; importing them needs pytest and pytest-asyncio."""
 
+import importlib
+
 try:
     import pytest
-    import pytest_asyncio
+
+    importlib.import_module("pytest_asyncio")
 except ImportError as error:
     raise ImportError(
         f"the conformance suites of flyscan.testing need {error.name}. "
@@ -30,4 +33,4 @@ pytest.register_assert_rewrite(*(f"{__name__}._{part}" for part in _PARTS))
 from ._capture_suite import CaptureSuite  # noqa: E402
 from ._motion_suite import MotionSuite  # noqa: E402
 
-__all__ = ["CaptureSuite", "MotionSuite", "pytest_asyncio"]
+__all__ = ["CaptureSuite", "MotionSuite"]

@@ -55,7 +55,8 @@ class CaptureHolds(CaptureTests):
         start, stop = flight.bench.spans[flight.bench.fast]
         for place in (stop, start):
             await flight.bench.timely(flight.bench.motion.move_to(flight.bench.fast, place))
-        assert await flight.bench.timely(flight.capture.reached()) == held
+        reached = await flight.bench.timely(flight.capture.reached())
+        assert reached == held, f"withdrawn at point {held}, it went on to {reached}"
         await flight.sweeps(path, held)
         assert await flight.disarm() == path.points
         check_rows(flight, path, (0, path.points))
@@ -66,7 +67,8 @@ class CaptureHolds(CaptureTests):
         back = held // 2
         await flight.bench.timely(flight.capture.withdraw())
         await flight.sweeps(path, back)
-        assert await flight.disarm() == held + path.points - back
+        rows, expected = await flight.disarm(), held + path.points - back
+        assert rows == expected, f"gone back from {held} to {back}, {rows} rows for {expected}"
         check_rows(flight, path, (0, held), (back, path.points))
 
     async def test_a_capture_held_can_be_armed_anew_from_there(self, flight: Flying) -> None:

@@ -1,0 +1,209 @@
+"""In-memory captures with one defect each: the test that must catch it, and its complaint."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from flyscan.flight import Block, Channel, EndReason, Path, RestoreStep, Sweep
+from flyscan.testing import MemoryCapture
+
+
+class LosesARow(MemoryCapture):
+    """A row of the box never comes."""
+
+    def _block(self) -> Block:
+        block = super()._block()
+        return _picked(block, np.flatnonzero(np.arange(block.first, block.stop) != 7))
+
+
+class RepeatsARow(MemoryCapture):
+    def _block(self) -> Block:
+        block = super()._block()
+        rows = np.arange(len(block))
+        return _picked(block, np.sort(np.append(rows, rows[:1])))
+
+
+class LosesATrigger(MemoryCapture):
+    """The trigger of point 7 is lost; a spurious one at the end makes up for the count."""
+
+    def _block(self) -> Block:
+        block = super()._block()
+        x = block.columns["x"].copy()
+        late = np.arange(block.first, block.stop) >= 7
+        x[late] += np.sign(x[-1] - x[0] if len(x) > 1 else 1.0) * 0.5
+        return replace(block, columns={**block.columns, "x": x})
+
+
+class SwapsRows(MemoryCapture):
+    def _block(self) -> Block:
+        block = super()._block()
+        return _picked(block, np.arange(len(block))[::-1])
+
+
+class ExposesNothing(MemoryCapture):
+    def _block(self) -> Block:
+        block = super()._block()
+        return replace(block, exposure=np.zeros(len(block)))
+
+
+class WrongDtype(MemoryCapture):
+    def channels(self) -> tuple[Channel, ...]:
+        return tuple(replace(channel, dtype="<i4") for channel in super().channels())
+
+
+class SameNameTwice(MemoryCapture):
+    def channels(self) -> tuple[Channel, ...]:
+        return super().channels() * 2
+
+
+class CountsOneMore(MemoryCapture):
+    async def disarm(self) -> int:
+        return await super().disarm() + 1
+
+
+class NeverEnds(MemoryCapture):
+    async def blocks(self) -> AsyncIterator[Block]:
+        async for block in super().blocks():
+            yield block
+        await asyncio.Event().wait()
+
+
+class KeepsRowsUntilDisarmed(MemoryCapture):
+    async def blocks(self) -> AsyncIterator[Block]:
+        await self._ending.wait()
+        async for block in super().blocks():
+            yield block
+
+
+class TriggersWhileHeld(MemoryCapture):
+    async def hold(self) -> None:
+        """A train does not stop for anybody."""
+
+
+class TriggersWhenWithdrawn(MemoryCapture):
+    async def withdraw(self) -> None:
+        """They are mine."""
+
+
+class NeverGoesBack(MemoryCapture):
+    async def begin(self, sweep: Sweep) -> None:
+        await super().begin(replace(sweep, from_point=max(self._point, sweep.from_point)))
+
+
+class ForgetsItsPlaceWhenHeld(MemoryCapture):
+    async def hold(self) -> None:
+        await super().hold()
+        self._point = max(0, self._point - 1)
+
+
+class StartsFromTheBeginning(MemoryCapture):
+    async def arm(self, path: Path, from_point: int) -> None:
+        await super().arm(path, 0)
+
+    async def begin(self, sweep: Sweep) -> None:
+        first = sweep.segment.first_point
+        await super().begin(replace(sweep, from_point=first))
+
+
+class ReachesNothing(MemoryCapture):
+    async def reached(self) -> int:
+        return 0 if self._segment is None or self._point < 20 else self._point
+
+
+class RetunesInSecret(MemoryCapture):
+    async def retune(self, factor: float) -> None:
+        """Promised nothing, refuses nothing."""
+
+
+class AnyoneMayArm(MemoryCapture):
+    async def check(self, path: Path) -> None:
+        """Come in."""
+
+
+class TriggersTooFast(MemoryCapture):
+    def validate(self, path: Path) -> tuple[str, ...]:
+        return ()
+
+
+class BelievesAnyEncoder(MemoryCapture):
+    async def _compare(self, *_: Any) -> float:
+        return 0.0
+
+
+class HangsInCaptureStop(MemoryCapture):
+    async def stop(self) -> None:
+        if self._running:
+            await asyncio.Event().wait()
+
+
+class RunsOnWhenStopped(MemoryCapture):
+    async def stop(self) -> None:
+        """Not now."""
+
+
+class EndsWithoutAReason(MemoryCapture):
+    @property
+    def end_reason(self) -> EndReason | None:
+        return None
+
+
+class ForgetsToRestoreTriggers(MemoryCapture):
+    async def restore(self, steps: tuple[RestoreStep, ...] | None = None) -> None:
+        self._found = None
+
+
+class IgnoresTheCaptureJournal(MemoryCapture):
+    async def restore(self, steps: tuple[RestoreStep, ...] | None = None) -> None:
+        await super().restore()
+
+
+class ArmsOnConnecting(MemoryCapture):
+    async def connect(self) -> None:
+        self.settings["step"] = "1"
+
+
+def _picked(block: Block, rows: Any) -> Block:
+    """Some rows of a block, in the order given."""
+    columns = {name: column[rows] for name, column in block.columns.items()}
+    return Block(block.first, block.time_ns[rows], block.exposure[rows], columns)
+
+
+LINE = "test_every_point_of_a_line_has_one_row"
+CAPTURES: list[tuple[type[MemoryCapture], str, str]] = [
+    (ArmsOnConnecting, "test_connecting_is_idempotent_and_harmless", "settings differ after conn"),
+    (SameNameTwice, "test_channels_and_capabilities_are_sound", "channels called alike"),
+    (TriggersTooFast, "test_a_path_too_fast_for_the_triggers_is_refused", "DID NOT RAISE"),
+    (TriggersTooFast, "test_positions_of_an_unknown_axis_are_refused", "DID NOT RAISE"),
+    (AnyoneMayArm, "test_an_armed_box_is_busy_for_others", "DID NOT RAISE"),
+    (BelievesAnyEncoder, "test_encoders_are_verified_by_a_move", "DID NOT RAISE"),
+    (LosesARow, LINE, "gaps between blocks|39 rows|19 rows"),
+    (RepeatsARow, LINE, "gaps between blocks|rows for"),
+    (LosesATrigger, LINE, "steps from point"),
+    (SwapsRows, LINE, "times of rows do not increase"),
+    (ExposesNothing, LINE, "rows without live time"),
+    (WrongDtype, LINE, "described as"),
+    (CountsOneMore, LINE, "counts other rows"),
+    (NeverEnds, LINE, "did not end within 0.5 s after disarm"),
+    (EndsWithoutAReason, LINE, "no reason for the end"),
+    (KeepsRowsUntilDisarmed, "test_rows_come_while_the_box_is_armed", "0 rows for"),
+    (StartsFromTheBeginning, "test_a_flight_from_a_later_point", "rows|says"),
+    (ReachesNothing, "test_what_was_reached_is_known_while_flying", "is not live"),
+    (RetunesInSecret, "test_the_step_changes_in_flight_only_if_promised", "DID NOT RAISE"),
+    (TriggersWhileHeld, "test_nothing_is_triggered_while_held", "triggered while held"),
+    (
+        TriggersWhenWithdrawn,
+        "test_withdrawn_nothing_is_triggered_wherever_the_stage_goes",
+        "assert",
+    ),
+    (NeverGoesBack, "test_going_back_triggers_points_again", "gone back from"),
+    (ForgetsItsPlaceWhenHeld, "test_a_raster_held_often", "rows|steps from point|increase|says"),
+    (HangsInCaptureStop, "test_stop_ends_a_capture_at_once", "stop did not end|thrice did not end"),
+    (RunsOnWhenStopped, "test_stop_ends_a_capture_at_once", "did not end within 0.5 s after stop"),
+    (ForgetsToRestoreTriggers, "test_restore_puts_back_exactly", "settings differ after restore"),
+    (IgnoresTheCaptureJournal, "test_a_fresh_instance_restores_after_a_crash", "settings differ"),
+]
