@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import selectors
 import subprocess
 import sys
 import threading
@@ -55,28 +54,36 @@ def serve_tiled(folder: Path) -> Iterator[TiledServer]:
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen([*command, "--api-key", key, *storage], **pipes, text=True) as process:
         assert process.stdout is not None
-        said: list[str] = []
-        reader = threading.Thread(target=said.extend, args=(process.stdout,))
+        log = Log(process.stdout)
         try:
-            uri = _address(process.stdout)
-            reader.start()
-            yield TiledServer(uri, key, files)
+            yield TiledServer(log.address(), key, files)
         finally:
             process.terminate()
             process.wait(END_S)
-            if reader.ident is not None:
-                reader.join(END_S)
+            log.join(END_S)
 
 
-def _address(output: IO[str]) -> str:
-    said = ""
-    with selectors.DefaultSelector() as ready:
-        ready.register(output, selectors.EVENT_READ)
-        while ready.select(READY_S):
-            line = output.readline()
-            said += line
+class Log(threading.Thread):
+    """Reads what the server says to its end, so that it never blocks."""
+
+    def __init__(self, output: IO[str]) -> None:
+        super().__init__()
+        self._output = output
+        self._lines: list[str] = []
+        self._address = ""
+        self._settled = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        for line in self._output:
+            self._lines.append(line)
             if found := RUNNING.search(line):
-                return found[1]
-            if not line:
-                break
-    raise AssertionError(f"the Tiled server did not start:\n{said}")
+                self._address = found[1]
+                self._settled.set()
+        self._settled.set()
+
+    def address(self) -> str:
+        """Where the server listens, once it does."""
+        self._settled.wait(READY_S)
+        assert self._address, f"the Tiled server did not start:\n{''.join(self._lines)}"
+        return self._address
