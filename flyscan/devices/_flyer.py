@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -41,7 +42,7 @@ from ..flight import Channel, Path, RunFile
 from ..flight.host import Host
 from ..storage import file_uri, stream_resources
 from ._axis import HostAxis
-from ._company import Company
+from ._detectors import FlyingDetectors
 from ._documents import StreamDocuments
 from ._guard import Guard
 from ._keys import ledger_keys, preview_keys
@@ -98,7 +99,7 @@ class Flyer(
         self._progress: asyncio.Event = asyncio.Event()
         self._error: FlyscanError | None = None
         self._unstaging: AsyncStatus[None] | None = None
-        self._company: Company | None = None
+        self._detectors: FlyingDetectors | None = None
         self._counting: set[asyncio.Task[None]] = set()
         super().__init__(name or rig)
 
@@ -208,7 +209,7 @@ class Flyer(
         self._file, self._documents = None, None
         self._flushed = self._point = 0
         self._error = None
-        self._company = None
+        self._detectors = None
         self.preview.clear()
         self.ledger.clear()
 
@@ -240,16 +241,12 @@ class Flyer(
     # --- flying ----------------------------------------------------------------------------
 
     def prepare(
-        self, value: Path | Mapping[str, Any], company: Company | None = None
+        self, value: Path | Mapping[str, Any], detectors: FlyingDetectors | None = None
     ) -> AsyncStatus[None]:
         """Check a path (or its dict), open the run's file, arm, and go to the first run-up.
 
         A pause makes the RunEngine ask for the same again while the first is under way, or
-        done; both then get the same status.
-
-        Args:
-            value: the path.
-            company: detectors that fly along in this run; armed already.
+        done; both then get the same status. `detectors` fly along and are armed already.
         """
         path = value if isinstance(value, Path) else Path.from_dict(value)
         key = repr(path.to_dict())
@@ -257,7 +254,7 @@ class Flyer(
             status = self._prepared[1]
             if status.success or not status.done:
                 return status
-        self._company = company
+        self._detectors = detectors
         status = AsyncStatus(self._prepare(path), name=self.name)
         self._prepared = key, status
         return status
@@ -299,7 +296,7 @@ class Flyer(
             directory=str(info.directory_path),
             filename=info.filename,
             start={"device": self.name},
-            detectors=[] if self._company is None else self._company.names,
+            detectors=[] if self._detectors is None else self._detectors.names,
         )
         self._file = str(answer["file"])
         self._documents = StreamDocuments(
@@ -432,10 +429,7 @@ class Flyer(
         """
         self._in_flight = False
         described = self._documents.described if self._documents else 0
-        describable = self._flushed
-        if self._company is not None:
-            describable = min(describable, self._company.index)
-        if described != describable:
+        if described != min(self._flushed, self._detectors.index if self._detectors else math.inf):
             raise LedgerError(
                 f"{self._flushed} frames stored, {described} described in documents",
                 device=self.name,
@@ -455,7 +449,6 @@ class Flyer(
         return self._flushed
 
     async def get_index(self) -> int:
-        """Frames of the run that other processes can read from the file."""
         return self._flushed
 
     def collect_asset_docs(self, index: int | None = None) -> Iterator[StreamAsset]:
@@ -493,11 +486,13 @@ class Flyer(
 
         Where they do not add up the flight ends, so that nothing waits for an answer any more.
         """
-        if self._company is None:
+        if self._detectors is None:
             return
         try:
-            await self._company.count(event["frames"], event["segment"], last=event["last"])
+            await self._detectors.count(event["frames"], event["segment"], last=event["last"])
             await self._host.call("counted", flyer=self._rig, number=event["number"])
         except FlyscanError as exc:
             self._give_up(exc)
-            await self._host.call("stop", flyer=self._rig)
+            # A host that is gone has been reported already, and stops by itself.
+            with suppress(FlyscanError):
+                await self._host.call("stop", flyer=self._rig)

@@ -10,7 +10,7 @@ from bluesky.protocols import Collectable, StreamAsset, WritesStreamAssets
 from bluesky.utils import maybe_await
 from event_model import DataKey, StreamDatum
 
-from ..errors import WatchdogError
+from ..errors import ControllerError, WatchdogError
 from ..flight import shielded
 
 __all__ = ["ShieldedDetector"]
@@ -35,7 +35,7 @@ class ShieldedDetector(Collectable, WritesStreamAssets):
 
     def __init__(self, detector: Any) -> None:
         self._detector = detector
-        self._company: Sequence[ShieldedDetector] = (self,)
+        self._together: Sequence[ShieldedDetector] = (self,)
         self._kept = _Assets()
         self._drained = 0
         self._lost = False
@@ -44,10 +44,10 @@ class ShieldedDetector(Collectable, WritesStreamAssets):
     @staticmethod
     def together(*detectors: Any) -> tuple[ShieldedDetector, ...]:
         """Shields of detectors that are collected in one message."""
-        company = tuple(ShieldedDetector(detector) for detector in detectors)
-        for shield in company:
-            shield._company = company
-        return company
+        shields = tuple(ShieldedDetector(detector) for detector in detectors)
+        for shield in shields:
+            shield._together = shields
+        return shields
 
     @property
     def name(self) -> str:
@@ -83,13 +83,13 @@ class ShieldedDetector(Collectable, WritesStreamAssets):
 
     async def collect_asset_docs(self, index: int | None = None) -> AsyncIterator[StreamAsset]:
         wanted = await self.get_index() if index is None else index
-        if any(shield._drained < wanted for shield in self._company):
-            await shielded(self._drain_company(wanted))
+        if any(shield._drained < wanted for shield in self._together):
+            await shielded(self._drain_together(wanted))
         for asset in self._kept.take():
             yield asset
 
-    async def _drain_company(self, index: int) -> None:
-        await asyncio.gather(*(shield._drain(index) for shield in self._company))
+    async def _drain_together(self, index: int) -> None:
+        await asyncio.gather(*(shield._drain(index) for shield in self._together))
 
     async def _drain(self, index: int) -> None:
         if self._drained < index:
@@ -106,7 +106,7 @@ class ShieldedDetector(Collectable, WritesStreamAssets):
                 self._kept.add(asset)
 
     async def _answer(self, question: Coroutine[Any, Any, T]) -> T:
-        """Nothing that the RunEngine waits for may wait for ever."""
+        """Nothing that the RunEngine waits for may wait for ever, and errors name the detector."""
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 return await question
@@ -116,6 +116,12 @@ class ShieldedDetector(Collectable, WritesStreamAssets):
                 f"did not answer within {ANSWER_TIMEOUT:g} s",
                 device=self.name,
                 remedy="check that its IOC runs and can be reached",
+            ) from exc
+        except Exception as exc:
+            raise ControllerError(
+                f"cannot be collected: {type(exc).__name__}: {exc}",
+                device=self.name,
+                remedy="check its IOC and file writer",
             ) from exc
 
 

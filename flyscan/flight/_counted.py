@@ -10,12 +10,14 @@ from ..errors import WatchdogError
 from ._clock import Clock
 from ._contract import Capture
 from ._path import Path
+from ._segment import Trigger
 from ._sweep import Sweep
 from ._watchdog import within
 
 __all__ = ["CountedCapture"]
 
 PATIENCE = 60.0
+POLL = 0.01
 
 
 class CountedCapture:
@@ -26,6 +28,9 @@ class CountedCapture:
     while the stage goes to the next one, and before the capture ends. An event ``count`` asks
     for it: its ``number``, the triggers of the run so far (``frames``), the ``segment`` the
     latest belong to, and whether they are the flight's ``last``. :meth:`counted` answers.
+
+    A train of timed triggers is never cut: a detector would keep the frame of the row that was
+    under way, and the capture would not. It comes to its end instead, and so does the sweep.
 
     Whatever else the contract has is handed through.
 
@@ -49,6 +54,7 @@ class CountedCapture:
         self._ask = ask
         self._point = 0
         self._segment = 0
+        self._train: Sweep | None = None
         self._made = 0
         self._asked_for = 0
         self._questions = 0
@@ -76,6 +82,8 @@ class CountedCapture:
         await self._count(last=False)
         await self._capture.begin(sweep)
         self._segment, self._point = sweep.segment.index, sweep.from_point
+        timed = sweep.static or sweep.segment.trigger is Trigger.TIME
+        self._train = sweep if timed else None
 
     async def reached(self) -> int:
         return self._note(await self._capture.reached())
@@ -83,8 +91,18 @@ class CountedCapture:
     async def end(self, sweep: Sweep) -> int:
         """As any capture; asks for the count, which goes on while the stage turns around."""
         point = self._note(await self._capture.end(sweep))
+        self._train = None
         self._question(last=False)
         return point
+
+    async def hold(self) -> None:
+        """As any capture, after the end of a timed train."""
+        train = self._train
+        while train is not None and self._train is train:
+            if await self._capture.reached() >= train.segment.end_point:
+                break
+            await self._clock.sleep(POLL)
+        await self._capture.hold()
 
     async def disarm(self) -> int:
         """Wait for the last count, then as any capture.
@@ -97,8 +115,9 @@ class CountedCapture:
 
     def _note(self, point: int) -> int:
         """Count the triggers made up to `point`."""
-        self._made += point - self._point
-        self._point = point
+        if point > self._point:
+            self._made += point - self._point
+            self._point = point
         return point
 
     def _question(self, *, last: bool) -> None:

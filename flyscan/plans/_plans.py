@@ -14,14 +14,14 @@ from bluesky import preprocessors as bpp
 from bluesky.utils import Msg, MsgGenerator, plan
 from scanspec.specs import Spec
 
-from ..devices import Company, Flyer, TriggeredDetector
+from ..devices import Flyer, FlyingDetectors, TriggeredDetector
 from ..flight import Path
 from ._paths import grid_spec, make_path, shifted, start_document
 from ._queue import queueable
 from ._stubs import (
     declare_flyer_streams,
     fly_prepared,
-    prepare_company,
+    prepare_detectors,
     prepare_flyer,
     stage_all,
     unstage_all,
@@ -218,26 +218,26 @@ def _fly_paths(
         start["num_points"] = sum(p.points for p in paths)
         start["num_intervals"] = start["num_points"] - 1
     start = {**start, **(md or {})}
-    company = Company(detectors, exposure) if detectors else None
-    devices = (flyer,) if company is None else (company, flyer)
+    along = FlyingDetectors(detectors, exposure) if detectors else None
+    devices = (flyer,) if along is None else (along, flyer)
 
     def run() -> MsgGenerator[str]:
         yield from stage_all(*devices)
         uid = yield from bps.open_run(start)
-        if company is not None:
-            yield from prepare_company(company, paths)
+        if along is not None:
+            yield from prepare_detectors(along, paths)
         for number, path in enumerate(paths):
-            yield from prepare_flyer(flyer, path, company)
+            yield from prepare_flyer(flyer, path, along)
             if number == 0:
-                yield from declare_flyer_streams(flyer, company)
-            yield from fly_prepared(flyer, company)
+                yield from declare_flyer_streams(flyer, along)
+            yield from fly_prepared(flyer, along)
         yield from bps.close_run()
         return uid
 
     return (yield from bpp.finalize_wrapper(run(), lambda: _put_away(*devices)))
 
 
-def _put_away(*devices: Flyer | Company) -> MsgGenerator[None]:
+def _put_away(*devices: Flyer | FlyingDetectors) -> MsgGenerator[None]:
     """Not a ``@plan`` itself: that warns when a halt leaves it unused."""
     yield from unstage_all(*devices)
 

@@ -21,7 +21,7 @@ from bluesky import preprocessors as bpp
 from bluesky.protocols import Status
 from bluesky.utils import FailedStatus, Msg, MsgGenerator, plan
 
-from ..devices import Company, Flyer
+from ..devices import Flyer, FlyingDetectors
 from ..errors import FlyscanError
 from ..flight import Path
 
@@ -29,7 +29,7 @@ __all__ = [
     "collect_flyer",
     "declare_flyer_streams",
     "fly_prepared",
-    "prepare_company",
+    "prepare_detectors",
     "prepare_flyer",
     "stage_all",
     "unstage_all",
@@ -85,52 +85,54 @@ def unstage_all(*devices: Any) -> MsgGenerator[None]:
 
 
 @plan
-def prepare_company(
-    company: Company, paths: Sequence[Path | Mapping[str, Any]]
+def prepare_detectors(
+    detectors: FlyingDetectors, paths: Sequence[Path | Mapping[str, Any]]
 ) -> MsgGenerator[None]:
     """Arm detectors for all paths of a run, if they are fast enough; before the first flyer."""
-    status = yield Msg("prepare", company, paths)
+    status = yield Msg("prepare", detectors, paths)
     yield from until(status)
 
 
 @plan
 def prepare_flyer(
-    flyer: Flyer, path: Path | Mapping[str, Any], company: Company | None = None
+    flyer: Flyer, path: Path | Mapping[str, Any], detectors: FlyingDetectors | None = None
 ) -> MsgGenerator[None]:
     """Check a path, arm, and go to the first run-up."""
-    status = yield Msg("prepare", flyer, path, company)
+    status = yield Msg("prepare", flyer, path, detectors)
     yield from until(status)
 
 
 @plan
-def declare_flyer_streams(flyer: Flyer, company: Company | None = None) -> MsgGenerator[None]:
+def declare_flyer_streams(
+    flyer: Flyer, detectors: FlyingDetectors | None = None
+) -> MsgGenerator[None]:
     """Declare ``primary``, ``preview`` and ``ledger``; once per run, after the first prepare."""
-    yield Msg("declare_stream", None, *_members(company), flyer, name="primary", collect=True)
+    yield Msg("declare_stream", None, *_members(detectors), flyer, name="primary", collect=True)
     yield Msg("declare_stream", None, flyer.preview, name="preview", collect=True)
     yield Msg("declare_stream", None, flyer.ledger, name="ledger", collect=True)
 
 
 @plan
-def collect_flyer(flyer: Flyer, company: Company | None = None) -> MsgGenerator[None]:
+def collect_flyer(flyer: Flyer, detectors: FlyingDetectors | None = None) -> MsgGenerator[None]:
     """Turn everything readable by now into documents, and set a checkpoint behind it.
 
     The flyer goes last: by then the shielded detectors have drained, and nothing suspends any
     more between taking rows out and describing them.
     """
-    yield Msg("collect", *_members(company), flyer, name="primary", return_payload=False)
+    yield Msg("collect", *_members(detectors), flyer, name="primary", return_payload=False)
     yield Msg("collect", flyer.preview, name="preview", return_payload=False)
     yield Msg("collect", flyer.ledger, name="ledger", return_payload=False)
     yield from bps.checkpoint()
 
 
-def _members(company: Company | None) -> Sequence[Any]:
-    return () if company is None else company.members
+def _members(detectors: FlyingDetectors | None) -> Sequence[Any]:
+    return () if detectors is None else detectors.members
 
 
 @plan
 def fly_prepared(
     flyer: Flyer,
-    company: Company | None = None,
+    detectors: FlyingDetectors | None = None,
     *,
     kickoff: Iterable[Any] = (),
 ) -> MsgGenerator[None]:
@@ -138,7 +140,7 @@ def fly_prepared(
 
     Args:
         flyer: staged, prepared, its streams declared.
-        company: detectors that fly along, given to its prepare as well.
+        detectors: detectors that fly along, given to its prepare as well.
         kickoff: devices kicked off together with it, before it.
 
     Raises:
@@ -148,19 +150,19 @@ def fly_prepared(
 
     def tail(_: Exception) -> MsgGenerator[None]:
         yield Msg("stop", flyer)
-        yield from collect_flyer(flyer, company)
-        if company is not None:
-            yield from _catch_up(flyer, company)
+        yield from collect_flyer(flyer, detectors)
+        if detectors is not None:
+            yield from _catch_up(flyer, detectors)
         yield from _disarm(flyer)
 
     yield from _our_errors(
-        lambda: bpp.contingency_wrapper(_fly(flyer, company, kickoff), except_plan=tail)
+        lambda: bpp.contingency_wrapper(_fly(flyer, detectors, kickoff), except_plan=tail)
     )
 
 
 def _fly(
     flyer: Flyer,
-    company: Company | None,
+    detectors: FlyingDetectors | None,
     kickoff: Iterable[Any],
 ) -> MsgGenerator[None]:
     group = f"flight-{uuid.uuid4()}"
@@ -176,23 +178,23 @@ def _fly(
     while not status.done:
         yield from bps.checkpoint()
         yield from bps.sleep(COLLECT_PERIOD)
-        yield from collect_flyer(flyer, company)
-        if company is not None:
-            company.watch(flyer.flushed)
+        yield from collect_flyer(flyer, detectors)
+        if detectors is not None:
+            detectors.watch(flyer.flushed)
     yield from _show_progress(group)
     yield from until(status)
     flyer.check_outcome()
-    yield from collect_flyer(flyer, company)
+    yield from collect_flyer(flyer, detectors)
     yield from _disarm(flyer)
-    if company is not None:
-        company.settled(flyer.flushed)
+    if detectors is not None:
+        detectors.settled(flyer.flushed)
 
 
-def _catch_up(flyer: Flyer, company: Company) -> MsgGenerator[None]:
+def _catch_up(flyer: Flyer, detectors: FlyingDetectors) -> MsgGenerator[None]:
     """Give detectors the time they need for the last frames of a flight that ended early."""
-    while company.behind(flyer.flushed):
+    while detectors.behind(flyer.flushed):
         yield from bps.sleep(TICK)
-        yield from collect_flyer(flyer, company)
+        yield from collect_flyer(flyer, detectors)
 
 
 def _show_progress(group: str) -> MsgGenerator[None]:

@@ -16,7 +16,7 @@ from ..errors import ConfigurationError, FlyscanError, LedgerError, LimitError
 from ..flight import Clock, Path, RealClock, within
 from ._shield import ShieldedDetector
 
-__all__ = ["Company", "TriggeredDetector"]
+__all__ = ["FlyingDetectors", "TriggeredDetector"]
 
 LOG = logging.getLogger("flyscan.devices")
 DUTY = 0.8
@@ -35,7 +35,7 @@ class TriggeredDetector(HasName, Stageable, Protocol):
     def kickoff(self) -> Status: ...
 
 
-class Company(Stageable, Preparable):
+class FlyingDetectors(Stageable, Preparable):
     """The detectors of one run.
 
     How many frames there will be is open: flights may be held, or stopped. So detectors are
@@ -67,6 +67,7 @@ class Company(Stageable, Preparable):
         self.members = ShieldedDetector.together(*detectors)
         self._prepared: tuple[str, AsyncStatus[None]] | None = None
         self._cycle = 0.0
+        self._period = 0.0
         self._segment = -1
         self._before = 0
         self._counted = 0
@@ -123,7 +124,7 @@ class Company(Stageable, Preparable):
         return status
 
     async def _prepare(self, paths: Sequence[Path]) -> None:
-        period = min(path.period for path in paths)
+        period = self._period = min(path.period for path in paths)
         exposures = [await self._exposure_of(detector, period) for detector in self._detectors]
         points = sum(path.points for path in paths)
         await asyncio.gather(
@@ -199,7 +200,10 @@ class Company(Stageable, Preparable):
             LOG.warning(
                 "%s: frames of segment %d came %.1f s late", member.name, self._segment, waited
             )
-        if member.index > frames:
+        # An extra frame makes the count right before the last frame has come: that one follows
+        # the one before at the distance of their triggers.
+        await self._clock.sleep(self._period + POLL)
+        if await member.look() > frames:
             raise self._wrong(member, frames, patience)
 
     async def _arrival(self, member: ShieldedDetector, frames: int) -> None:
