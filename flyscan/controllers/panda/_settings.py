@@ -3,11 +3,13 @@ for writes by others, put back."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping
 
 from ...errors import CaptureError, ControllerError
 from ...flight import RestoreStep
 from ._control import ControlLink
+from ._lines import LINE_BYTES
 from ._text import Request, same_value
 
 __all__ = ["Settings", "table_request"]
@@ -136,5 +138,12 @@ class Settings:
 
 def _restoring(step: RestoreStep) -> Request:
     if step.key.endswith(TABLE):
-        return table_request(step.key.removesuffix(TABLE), step.value.split("\n"))
+        return table_request(step.key.removesuffix(TABLE), _whole_words(step.value.split("\n")))
     return f"{step.key}={step.value}"
+
+
+def _whole_words(lines: Iterable[str]) -> list[str]:
+    """Base64 lines broken anew: the box breaks them within words, but does not take such lines."""
+    data = b"".join(map(base64.b64decode, lines))
+    starts = range(0, len(data), LINE_BYTES)
+    return [base64.b64encode(data[i : i + LINE_BYTES]).decode() for i in starts]

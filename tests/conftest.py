@@ -1,0 +1,71 @@
+"""What every test gets: a state folder of its own, and nobody left behind at the end."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+MARK = "FLYSCAN_TEST_SESSION"
+LINGER_S = 15.0
+"""A host that ends because its client did needs some seconds."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Nothing touches the user's own notes and journal, not even from module-wide fixtures."""
+    before = os.environ.get("XDG_STATE_HOME")
+    base = tmp_path_factory.mktemp("state-home")
+    os.environ["XDG_STATE_HOME"] = str(base)
+    yield base
+    if before is None:
+        del os.environ["XDG_STATE_HOME"]
+    else:
+        os.environ["XDG_STATE_HOME"] = before
+
+
+@pytest.fixture(scope="session")
+def numbers() -> Iterator[int]:
+    """Names for folders."""
+    return itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def state_folder(state_home: Path, numbers: Iterator[int]) -> Iterator[Path]:
+    """``XDG_STATE_HOME`` of one test; made by whoever needs it."""
+    folder = state_home / str(next(numbers))
+    os.environ["XDG_STATE_HOME"] = str(folder)
+    yield folder
+    os.environ["XDG_STATE_HOME"] = str(state_home)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobody_left_behind() -> Iterator[None]:
+    """Every process that the tests start carries a mark; none with it may outlive them."""
+    os.environ[MARK] = mark = uuid.uuid4().hex
+    yield
+    del os.environ[MARK]
+    deadline = time.monotonic() + LINGER_S
+    while (left := marked(mark)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left, f"still running: {left}"
+
+
+def marked(mark: str) -> dict[int, str]:
+    """Other processes of this session and their command lines; empty where there is no /proc."""
+    wanted = f"{MARK}={mark}".encode()
+    found: dict[int, str] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (folder / "environ").read_bytes()
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:  # it has ended meanwhile, or belongs to somebody else
+            continue
+        if wanted in environment.split(b"\0") and int(folder.name) != os.getpid():
+            found[int(folder.name)] = command.strip()
+    return found
