@@ -24,6 +24,9 @@ __all__ = ["Operation", "RunFileWriter"]
 Operation = Frames | Callable[["RunFileWriter"], None]
 """Frames to append, or anything else to do with the file between them."""
 
+_ROOM = 512 << 10
+"""Bytes a file without frames takes at most."""
+
 _FAILURES = (OSError, RuntimeError, TypeError, ValueError)
 """What h5py and numpy raise for a file, a value or metadata that will not do."""
 
@@ -51,7 +54,8 @@ class RunFileWriter:
         try:
             # Without a chunk cache HDF5 writes exactly the appended bytes, at once: nothing is
             # written twice, and a flush has only the index and the lengths left to write.
-            self._file = h5py.File(self.path, "x", libver=FORMAT, rdcc_nbytes=0)
+            _make_room(self.path)
+            self._file = h5py.File(self.path, "w", libver=FORMAT, rdcc_nbytes=0)
             with self._discarded_on_failure():
                 self._parts = build(self._file, run, layout)
                 self._file.swmr_mode = True
@@ -184,6 +188,24 @@ class RunFileWriter:
                 self._file.close()
                 os.unlink(self.path)
             raise
+
+
+def _make_room(path: str) -> None:
+    """Create the file, if it does not exist and the disk has room for one without frames.
+
+    HDF5 takes the whole process down when a disk fills up while it creates a file.
+
+    Raises:
+        OSError: it exists, or there is no room.
+    """
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        os.posix_fallocate(file, 0, _ROOM)
+    except OSError:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(file)
 
 
 @contextlib.contextmanager

@@ -55,16 +55,22 @@ class Station:
     sink: MemorySink
     state: StateFolder
     events: list[dict[str, Any]]
+    folder: FilePath
+    file: str = ""
     found: dict[str, Any] = field(default_factory=dict[str, Any])
 
     # --- flying ----------------------------------------------------------------------------
 
-    async def kickoff(self, path: Path) -> None:
-        """Open a run if none is open, get ready, go."""
-        if self.sink.run is None:
+    async def prepare(self, path: Path) -> None:
+        """Open a run if none is open, and get ready."""
+        if not self.file:
             self.found = await self.settings()
-            await self.rig.open_run("data", "run", {})
+            self.file = await self.rig.open_run(str(self.folder), "run", {})
         await self.rig.prepare(path)
+
+    async def kickoff(self, path: Path) -> None:
+        """Get ready and go."""
+        await self.prepare(path)
         self.rig.kickoff()
 
     async def finish(self) -> None:
@@ -153,11 +159,15 @@ class Station:
 
     async def check_failed(self, path: Path) -> None:
         """The flight failed and left everything as found."""
+        self.check_told()
+        self.check_prefix(path)
+        await self.check_restored()
+
+    def check_told(self) -> None:
+        """The flight failed, and said so once."""
         assert self.rig.flight is not None
         assert self.rig.flight.state is State.FAILED
         assert [e["event"] for e in self.events].count("failed") == 1
-        self.check_prefix(path)
-        await self.check_restored()
 
     async def check_restored(self) -> None:
         await self.check_rest()
@@ -219,7 +229,7 @@ async def station(
     """A connected rig, its simulated beamline, and time that passes by itself.
 
     Args:
-        folder: for the state folder.
+        folder: for the state folder and the data file.
         clock: jumped from deadline to deadline unless given.
         sink: keeps frames in memory unless given.
         panda, gcs: further parameters of the two bindings.
@@ -246,8 +256,8 @@ async def station(
         config["panda"]["params"] |= dict(panda or {})
         stage = GcsMotion("stage", clock=clock, **config["stage"]["params"])
         capture = PandaCapture("panda", clock=clock, **config["panda"]["params"])
-        folder = folder / "state"
-        state = StateFolder(folder)
+        config["both"] = {"class": "flyscan.controllers:CombinedMotion", "params": {}}
+        state = StateFolder(folder / "state")
         memory = MemorySink()
         rig = Rig(
             "nano",
@@ -268,4 +278,4 @@ async def station(
                 return (await rig.motion.position())[axis]
 
             await capture.align(axis, readback, tolerance=0.05)
-        yield Station(clock, nano, rig, memory, state, events)
+        yield Station(clock, nano, rig, memory, state, events, folder)
