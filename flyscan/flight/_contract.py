@@ -276,6 +276,14 @@ class Capture(ABC):
         """Called before the motion holds: stop triggers that do not depend on position."""
 
     @abstractmethod
+    async def withdraw(self) -> None:
+        """Take back the triggers of a sweep that was held: nothing triggers until `begin`.
+
+        Called before the stage leaves the place where it was held for another part of the path,
+        since on the way it may pass points that are still to come. :meth:`reached` stays valid.
+        """
+
+    @abstractmethod
     async def end(self, sweep: Sweep) -> int:
         """Called when the sweep's motion is over: wait for its last trigger to finish.
 

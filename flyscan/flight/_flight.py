@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from ..errors import CaptureError, FlightAbortedError, FlyscanError, LedgerError
 from ._align import Alignment, align_axes
+from ._belongings import Belongings
 from ._changed import Changed
 from ._clock import Clock
 from ._contract import Capture, JoinOutcome, Motion
@@ -23,6 +25,8 @@ from ._sweep import Sweep, plan_sweep
 from ._watchdog import cancel, overdue, within
 
 __all__ = ["Flight"]
+
+GO_BACK = "go back"
 
 
 class Flight:
@@ -66,7 +70,7 @@ class Flight:
         self._number = number
         self._options = options or FlightOptions()
         self._alignments = alignments or {}
-        self._journal = journal
+        self._belongings = Belongings((motion, capture), journal)
         self._changed = Changed()
         self._intake = Intake(path, capture.channels(), flight=number, first_frame=first_frame)
         self._recorder = Recorder(
@@ -79,6 +83,12 @@ class Flight:
             self._may_fly.set()
         self._command = asyncio.Lock()
         self._resting = False
+        self._parts: deque[Segment] = deque()
+        self._diverted: list[tuple[int, int]] = []
+        self._triggered = 0
+        self._counted_to = 0
+        self._held_sweep = False
+        self._begun: Segment | None = None
         self._limits: Mapping[str, AxisLimits] = {}
         self._preparing: asyncio.Task[None] | None = None
         self._approach: asyncio.Task[None] | None = None
@@ -135,16 +145,13 @@ class Flight:
         self._go(Event.PREPARED)
 
     async def _prepare(self) -> None:
+        await self._belongings.settle()
         self._limits = await self._motion.limits()
         self._path.validate(self._limits, min_period=self._capture.capabilities.min_period)
         self._capture.validate(self._path)
         await self._motion.check(self._path)
         await self._capture.check(self._path)
-        await self._motion.save(self._path)
-        await self._capture.save(self._path)
-        if self._journal is not None:
-            for box in (self._motion, self._capture):
-                self._journal.note(box.name, box.restore_steps())
+        await self._belongings.save(self._path)
         await self._may_fly.wait()
         async with self._command:
             await align_axes(self._motion, self._capture, self._alignments, self._limits)
@@ -209,6 +216,21 @@ class Flight:
             self._may_fly.set()
         self._report_state()
 
+    async def fly_again(self, first: int, stop: int) -> None:
+        """Come to rest, fly points `first` to `stop` (exclusive) again, and go on.
+
+        The new frames stand for these points from then on; the old ones stay in the file.
+
+        Raises:
+            IndexError: the path has no such points.
+        """
+        if not 0 <= first < stop <= self._path.points:
+            raise IndexError(f"points {first} to {stop} are not on a path of {self._path.points}")
+        self._diverted.append((first, stop))
+        if not self._state.final:
+            await self.hold(GO_BACK)
+            self.release(GO_BACK)
+
     async def stop(self) -> None:
         """Stop motion and triggers now, keep what was captured, put settings back."""
         if self._state.final:
@@ -237,6 +259,9 @@ class Flight:
             while not {flying, intake}.isdisjoint(pending) and cause is None:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 cause = next((o for o in map(_outcome, done) if o is not None), None)
+        except asyncio.CancelledError as exc:  # the loop is being closed
+            cause = exc
+            raise
         finally:
             await cancel(flying, flush)
             await self._end(cause, intake)
@@ -252,6 +277,8 @@ class Flight:
             await self._make_safe(intake)
         problems = [p for p in [await self._try(step) for step in self._closing_steps] if p]
         self.error = _named(cause or (problems[0] if problems else None))
+        if self.error is not None:
+            self.error = self._belongings.told(self.error)
         if stopping and self.error is None:
             self.error = FlightAbortedError(
                 f"stopped after {self._intake.rows} of {self._path.points} frames",
@@ -281,19 +308,16 @@ class Flight:
             )
             await asyncio.wait((intake, timer), return_when=asyncio.FIRST_COMPLETED)
             await cancel(intake, timer)
+        if intake is not None and not intake.cancelled():
+            intake.exception()  # taken note of: what came first is the cause
 
     @property
     def _closing_steps(self) -> tuple[Callable[[], Awaitable[None]], ...]:
         return (
             self._recorder.finish,
-            lambda: self._restore(self._motion),
-            lambda: self._restore(self._capture),
+            lambda: self._belongings.restore(self._motion),
+            lambda: self._belongings.restore(self._capture),
         )
-
-    async def _restore(self, box: Motion | Capture) -> None:
-        await box.restore()
-        if self._journal is not None:
-            self._journal.clear(box.name)
 
     async def _try(self, step: Callable[[], Awaitable[None]]) -> BaseException | None:
         """Run one closing step; every one is tried, whatever became of the others."""
@@ -313,28 +337,72 @@ class Flight:
     # --- the sweeps ------------------------------------------------------------------------
 
     async def _fly(self) -> None:
-        point = 0
-        for segment in self._path.segments():
-            account = self._intake.account(segment)
-            while point < segment.end_point:
-                point = await self._sweep(segment, point, account)
-            account.flown = True
+        segments = self._path.segments()
+        while True:
+            part = self._next_part(segments)
+            if part is None:
+                # Only when every row is in can it be said that nothing has to be flown again.
+                await self._recorder.await_last(self._triggered, lambda: self._over)
+                self._divert(None)
+                if not self._parts:
+                    break
+                continue
+            account = self._intake.account(part)
+            account.flown = False
+            point = part.first_point
+            while point < part.end_point and not self._diverted:
+                point = await self._sweep(part, point, account)
+            if self._diverted:
+                point = await self._settled(point, account)
+                if self._begun is part:
+                    await self._capture.withdraw()
+                    point = await self._note_triggers(account)
+                self._divert(part.part(point, part.end_point) if point < part.end_point else None)
+            self._intake.account(part).flown = all(p.index != part.index for p in self._parts)
             self._recorder.close_accounts()
         self._go(Event.LANDED)
         self._recorder.winding_up = True
         rows = await self._capture.disarm()
-        if rows != self._path.points:
+        if rows != self._triggered:
             raise LedgerError(
-                f"the box captured {rows} rows for {self._path.points} points",
+                f"the box captured {rows} rows for {self._triggered} triggers",
                 device=self._capture.name,
                 remedy="a trigger was lost or doubled: check cables and gate width",
             )
         await self._recorder.settle(rows, lambda: self._state.final)
 
-    async def _sweep(self, segment: Segment, point: int, account: SegmentAccount) -> int:
-        """Fly the segment from `point`; returns the next point to fly."""
-        await self._clearance(account)
-        sweep = plan_sweep(segment, point, self._limits)
+    def _next_part(self, segments: Iterator[Segment]) -> Segment | None:
+        """What to fly next: first what has to be flown again, then the path."""
+        if self._parts:
+            return self._parts.popleft()
+        return next(segments, None)
+
+    def _divert(self, rest: Segment | None) -> None:
+        """Put what has to be flown again before the `rest` of what was interrupted for it."""
+        wanted, self._diverted = self._diverted, []
+        parts = [p for first, stop in wanted for p in self._cut(first, stop)]
+        if rest is not None and parts and parts[-1].end_point == rest.first_point:
+            whole = self._path.segment(rest.index)
+            if parts[-1].index == rest.index:
+                rest = whole.part(parts.pop().first_point, rest.end_point)
+        self._parts.extendleft(reversed([*parts, *([rest] if rest is not None else [])]))
+        for part in parts:
+            self._intake.account(part).flown = False
+
+    def _cut(self, first: int, stop: int) -> Iterator[Segment]:
+        """Points `first` to `stop` as parts of their segments."""
+        while first < stop:
+            segment = self._path.segment(self._path.segment_of(first))
+            end = min(stop, segment.end_point)
+            yield segment.part(first, end)
+            first = end
+
+    async def _sweep(self, part: Segment, point: int, account: SegmentAccount) -> int:
+        """Fly a part of the path from `point`; returns the next point to fly."""
+        point = await self._settled(point, account)
+        if point == part.end_point or self._diverted:
+            return point
+        sweep = plan_sweep(part, point, self._limits)
         if not await self._approach_origin(sweep, account):
             return point
         began = self._clock.now()
@@ -342,6 +410,8 @@ class Flight:
             if not self._may_fly.is_set():
                 return point
             await self._capture.begin(sweep)
+            self._intake.begin(self._triggered, point)
+            self._counted_to, self._begun = point, part
             account.spend("reconfiguration", self._clock.now() - began)
             account.sweeps += 1
             began = self._clock.now()
@@ -350,13 +420,31 @@ class Flight:
         outcome = await self._ride(sweep)
         if outcome is JoinOutcome.HELD:
             account.holds += 1
-            point = await self._capture.reached()
+            self._held_sweep = True
+            point = await self._note_triggers(account)
         else:
-            point = await self._capture.end(sweep)
-            if point < segment.end_point and self._may_fly.is_set():
+            point = await self._note_triggers(account, await self._capture.end(sweep))
+            if point < part.end_point and self._may_fly.is_set():
                 raise self._missed(sweep, point)
         account.spend("line", self._clock.now() - began)
-        self._recorder.expect(point)
+        return point
+
+    async def _settled(self, point: int, account: SegmentAccount) -> int:
+        """Wait until the flight may go on; returns the next point to fly by then."""
+        await self._clearance(account)
+        if not self._held_sweep:
+            return point
+        self._held_sweep = False  # a trembling stage may have passed one more point meanwhile
+        return await self._note_triggers(account)
+
+    async def _note_triggers(self, account: SegmentAccount, reached: int | None = None) -> int:
+        """Count the triggers made since the last look; returns the next point."""
+        point = await self._capture.reached() if reached is None else reached
+        made = point - self._counted_to
+        self._counted_to = point
+        self._triggered += made
+        account.triggered += made
+        self._recorder.expect(self._triggered)
         return point
 
     async def _clearance(self, account: SegmentAccount) -> None:
@@ -440,7 +528,7 @@ class Flight:
         if self._state is not State.HOLDING:
             await self._finished.wait()
             return
-        await self._recorder.settle(await self._capture.reached(), lambda: self._over)
+        await self._recorder.settle(self._triggered, lambda: self._over)
         if self._state is not State.HOLDING:
             await self._finished.wait()
             return

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import CaptureError, FlyscanError
+from ..errors import CaptureError, FlyscanError, WatchdogError
 from ._block import Block
 from ._changed import Changed
 from ._clock import Clock
@@ -19,6 +20,8 @@ from ._preview import PreviewSampler
 from ._watchdog import overdue, within
 
 __all__ = ["FlightOptions", "Listener", "Recorder"]
+
+GRACE = 1.0
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -76,8 +79,10 @@ class Recorder:
             CaptureError: it ended without being asked to.
         """
         async for block in self._capture.blocks():
-            frames = self.intake.number(self._joined(block))
+            frames, superseded = self.intake.number(self._joined(block))
             await self._sink.append(frames)
+            if len(superseded):
+                await self._sink.supersede(superseded)
             self._emit(self._preview.add(frames))
             self.close_accounts()
             self._changed.notify()
@@ -116,6 +121,17 @@ class Recorder:
         for row in self.intake.abandoned():
             self._closing.append((self.intake.stop_frame, row))
         await self.flush()
+
+    async def await_last(self, rows: int, given_up: Callable[[], bool]) -> None:
+        """Give the last rows the time they need to arrive; whether they do shows when disarming."""
+        arrived = self._changed.wait_for(lambda: self.intake.rows >= rows or given_up())
+        with suppress(WatchdogError):  # the capture's own count tells more precisely what is lost
+            await within(
+                self._clock,
+                2 * self._capture.capabilities.block_period + GRACE,
+                arrived,
+                lambda: self._late(rows),
+            )
 
     async def settle(self, rows: int, given_up: Callable[[], bool]) -> None:
         """Wait until `rows` rows have arrived (or `given_up`), then make them readable.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -127,6 +127,26 @@ class Segment:
             return {a: (b[i:j] + b[i + 1 : j + 1]) / 2 for a, b in self.bounds.items()}
         f = (np.arange(i, j) + 0.5) / self.points
         return {a: lo + (self.stop[a] - lo) * f for a, lo in self.start.items()}
+
+    def part(self, first: int, stop: int) -> Segment:
+        """Points `first` to `stop` (exclusive) as a segment of their own, of the same index.
+
+        Raises:
+            IndexError: a point is not in the segment.
+        """
+        i, j = self._offset(first), self._offset(stop)
+        if (i, j) == (0, self.points):
+            return self
+        bounds, midpoints = self.bounds, self.midpoints
+        return replace(
+            self,
+            first_point=first,
+            points=j - i,
+            start=self.bound(first),
+            stop=self.bound(stop),
+            bounds=None if bounds is None else {a: b[i : j + 1] for a, b in bounds.items()},
+            midpoints=None if midpoints is None else {a: m[i:j] for a, m in midpoints.items()},
+        )
 
     def knots(self, from_point: int) -> tuple[FloatArray, dict[str, FloatArray]]:
         """Vertices of the trajectory from the trigger of `from_point` to the end.

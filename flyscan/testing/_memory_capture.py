@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import numpy as np
 
-from ..errors import BusyError, CaptureError, ConfigurationError, LimitError, NotReadyError
+from ..errors import BusyError, ConfigurationError, LimitError, NotReadyError
 from ..flight import (
     Block,
     Capture,
@@ -157,10 +157,7 @@ class MemoryCapture(Capture):
 
     async def begin(self, sweep: Sweep) -> None:
         self._catch_up()
-        if self._segment is not sweep.segment or self._point != sweep.from_point:
-            if self._point > sweep.from_point:
-                raise CaptureError(f"already at point {self._point}", device=self.name)
-            self._segment, self._point = sweep.segment, sweep.from_point
+        self._segment, self._point = sweep.segment, sweep.from_point
         self.settings["step"] = repr(sweep.segment.step)
         self._seen = self._clock.now()
         self._train = self._seen if sweep.static else None
@@ -174,6 +171,10 @@ class MemoryCapture(Capture):
         if self._segment is not None and self._segment.trigger is Trigger.TIME:
             self._train = None
             self._segment = None
+
+    async def withdraw(self) -> None:
+        self._catch_up()
+        self._segment = None
 
     async def end(self, sweep: Sweep) -> int:
         self._catch_up()

@@ -253,3 +253,74 @@ async def test_preview_and_ledger_events() -> None:
     ledger = [e["row"] for e in r.events if e["event"] == "ledger"]
     assert [row["captured"] for row in ledger] == [5, 5, 5]
     assert all(set(row["phases"]) == {"turnaround", "reconfiguration", "line"} for row in ledger)
+
+
+def check_flown_again(r: Rehearsal) -> None:
+    """Every point has one kept frame, the last one taken; superseded frames stay in the file."""
+    points = r.sink.column("point").astype(int)
+    last = {point: frame for frame, point in enumerate(points)}
+    assert sorted(last) == list(range(r.path.points))
+    assert r.sink.superseded == set(range(len(points))) - set(last.values())
+    ledger = {row.segment: row for row in r.sink.ledger}  # the last row of a segment counts
+    assert sorted(ledger) == list(range(r.path.segment_count))
+    assert all(row.closes for row in ledger.values())
+    assert sum(row.captured for row in ledger.values()) == len(points)
+    r.check_safe()
+
+
+fractions = st.floats(0, 1, exclude_max=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0, 0.3), fractions, fractions), min_size=1, max_size=3),
+    st.sampled_from(Trigger),
+)
+def test_points_are_flown_again_whenever_asked(
+    requests: list[tuple[float, float, float]], trigger: Trigger
+) -> None:
+    async def run() -> None:
+        r = Rehearsal(trigger=trigger)
+        await r.clock.run(r.flight.prepare())
+        r.flight.kickoff()
+        for pause, begin, length in requests:
+            await r.clock.advance(pause)
+            reached = int(r.sink.column("point").max(initial=-1)) + 1
+            if reached and r.flight.state is State.FLYING:
+                first = int(begin * reached)
+                stop = first + 1 + int(length * (reached - first))
+                await r.clock.run(r.flight.fly_again(first, stop))
+        await r.clock.run(r.flight.wait())
+        check_flown_again(r)
+
+    asyncio.run(run())
+
+
+async def test_flown_again_up_to_the_present_point_is_one_sweep() -> None:
+    r = Rehearsal()
+    await r.clock.run(r.flight.prepare())
+    r.flight.kickoff()
+    while len(r.sink.column("point")) < 4:
+        await r.clock.advance(0.005)
+    reached = await r.box.capture.reached()
+    await r.clock.run(r.flight.fly_again(2, reached))
+    await r.clock.run(r.flight.wait())
+    check_flown_again(r)
+    assert r.sink.ledger[0].sweeps == 2
+    points = r.sink.column("point").astype(int).tolist()
+    assert points[:5] == list(range(reached))[:5]
+    assert points[reached] == 2
+
+
+async def test_points_beyond_the_path_cannot_be_flown_again() -> None:
+    r = Rehearsal()
+    with pytest.raises(IndexError, match="points 3 to 16 are not on a path of 15"):
+        await r.flight.fly_again(3, 16)
+
+
+async def test_a_last_trigger_that_is_lost_is_noticed_when_disarming() -> None:
+    r = Rehearsal()
+    r.box.capture.lose = {14}
+    with pytest.raises(LedgerError, match="captured 14 rows for 15 triggers"):
+        await r.fly()
+    r.check_safe()

@@ -280,10 +280,18 @@ class Station:
     # --- building --------------------------------------------------------------------------
 
     async def _positioner(self, owner: str) -> Motion:
-        """The motion of a flyer or a controller, connected."""
+        """The motion of a flyer or a controller, connected.
+
+        Raises:
+            ConfigurationError: `owner` is neither; requests reach nothing else of a controller.
+        """
         if owner in self._config.flyers:
             return (await self._rig(owner)).motion
-        box: Motion = self._controller(owner)
+        box = self._controller(owner)
+        if not isinstance(box, Motion):
+            raise ConfigurationError(
+                "is nothing that moves", device=owner, remedy="name a flyer, or a motion of one"
+            )
         await box.connect()
         return box
 
@@ -334,7 +342,13 @@ class Station:
             extra = {} if self._injected is None else {"clock": self._injected}
             self._controllers[name] = config.build(name, extra)
         box = self._controllers[name]
-        return getattr(box, part) if part else box
+        if not part:
+            return box
+        if part.startswith("_") or not hasattr(box, part):
+            raise ConfigurationError(
+                f"has no part called {part!r}", device=name, remedy="correct the reference"
+            )
+        return getattr(box, part)
 
 
 def _of(values: Mapping[str, T], owner: str, axis: str) -> T:
