@@ -128,7 +128,8 @@ class Rig:
         channels = (*self.capture.channels(), *(m.channel for m in self.monitors))
         axes = {axis: limit.unit for axis, limit in self._limits.items()}
         monitors = {m.name: m.channel.unit for m in self.monitors}
-        file = RunFile(directory, filename, channels, axes, start, self._clock.epoch_ns, monitors)
+        now_ns = self._clock.epoch_ns + round(self._clock.now() * 1e9)
+        file = RunFile(directory, filename, channels, axes, start, now_ns, monitors)
         path = await sink.open(file)
         self._sink = sink
         self._flights = self._frames = 0
