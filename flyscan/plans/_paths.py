@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -43,20 +44,27 @@ def grid_spec(axes: Sequence[Any], snake: bool) -> Spec[str]:
     groups = [axes[i : i + 4] for i in range(0, len(axes), 4)]
     spec: Spec[str] | None = None
     for number, (axis, start, stop, num) in enumerate(groups):
-        try:
-            line: Spec[str] = Linspace(str(axis), float(start), float(stop), int(num))
-        except (ValueError, TypeError) as exc:
-            raise BadPathError(
-                f"cannot make a line from {start!r} to {stop!r} in {num!r} points: {exc}",
-                device=str(axis),
-                remedy="give two finite numbers and a positive count",
-            ) from exc
+        line = _line(axis, start, stop, num)
         if number and snake:
             line = ~line
         spec = line if spec is None else spec * line
     if spec is None:
         raise BadPathError("no axes given")
     return Fly(spec)
+
+
+def _line(axis: Any, start: Any, stop: Any, num: Any) -> Spec[str]:
+    try:
+        ends, points = (float(start), float(stop)), int(num)
+    except (ValueError, TypeError, OverflowError):
+        ends, points = (math.nan, math.nan), 0
+    if not (all(map(math.isfinite, ends)) and points == num and points > 0):
+        raise BadPathError(
+            f"cannot make a line from {start!r} to {stop!r} in {num!r} points",
+            device=str(axis),
+            remedy="give two finite numbers and a positive, whole number of points",
+        )
+    return Linspace(str(axis), *ends, points)
 
 
 def shifted(spec: Mapping[str, Any], offsets: Mapping[str, float]) -> dict[str, Any]:

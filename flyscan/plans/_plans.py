@@ -15,12 +15,14 @@ from bluesky.utils import Msg, MsgGenerator, plan
 from scanspec.specs import Spec
 
 from ..devices import Flyer, FlyingDetectors, TriggeredDetector
+from ..errors import BadPathError
 from ..flight import Path
 from ._paths import grid_spec, make_path, shifted, start_document
 from ._queue import queueable
 from ._stubs import (
     declare_flyer_streams,
     fly_prepared,
+    our_errors,
     prepare_detectors,
     prepare_flyer,
     stage_all,
@@ -122,6 +124,8 @@ def fly_paths(
     Frame numbers go on from flight to flight. Arguments as in :func:`fly`.
     """
     paths = [make_path(spec, trigger, period) for spec in specs]
+    if not paths:
+        raise BadPathError("no paths given", remedy="give at least one Spec")
     args = {
         "flyer": flyer.name,
         "specs": [p.to_dict()["spec"] for p in paths],
@@ -234,7 +238,7 @@ def _fly_paths(
         yield from bps.close_run()
         return uid
 
-    return (yield from bpp.finalize_wrapper(run(), lambda: _put_away(*devices)))
+    return (yield from our_errors(lambda: bpp.finalize_wrapper(run(), lambda: _put_away(*devices))))
 
 
 def _put_away(*devices: Flyer | FlyingDetectors) -> MsgGenerator[None]:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from bluesky import plan_stubs as bps
 from bluesky import preprocessors as bpp
@@ -36,6 +37,8 @@ __all__ = [
     "until",
 ]
 
+T = TypeVar("T")
+
 TICK = 0.02
 COLLECT_PERIOD = 0.2
 
@@ -47,7 +50,7 @@ def until(*statuses: Status) -> MsgGenerator[None]:
     Raises:
         Exception: what the first failed status failed of.
     """
-    yield from _our_errors(lambda: _until(statuses))
+    yield from our_errors(lambda: _until(statuses))
 
 
 def _until(statuses: Sequence[Status]) -> MsgGenerator[None]:
@@ -56,6 +59,9 @@ def _until(statuses: Sequence[Status]) -> MsgGenerator[None]:
     for status in statuses:
         error = status.exception()
         if error is not None:
+            # The RunEngine knows of it too and throws it into the next message, whatever that
+            # is. Better here than into the clean-up.
+            yield from bps.sleep(TICK)
             raise error
 
 
@@ -71,17 +77,20 @@ def stage_all(*devices: Any) -> MsgGenerator[None]:
 @plan
 def unstage_all(*devices: Any) -> MsgGenerator[None]:
     """Unstage devices in reverse order; every one is tried before the first error is raised."""
-    errors: list[BaseException] = []
+    errors: list[Exception] = []
     for device in reversed(devices):
-        status = yield Msg("unstage", device)
-        if isinstance(status, Status):
-            while not status.done:
-                yield from bps.sleep(TICK)
-            error = status.exception()
-            if error is not None:
-                errors.append(error)
+        try:
+            yield from our_errors(partial(_unstage, device))
+        except Exception as exc:
+            errors.append(exc)
     if errors:
         raise errors[0]
+
+
+def _unstage(device: Any) -> MsgGenerator[None]:
+    status = yield Msg("unstage", device)
+    if isinstance(status, Status):
+        yield from until(status)
 
 
 @plan
@@ -155,7 +164,7 @@ def fly_prepared(
             yield from _catch_up(flyer, detectors)
         yield from _disarm(flyer)
 
-    yield from _our_errors(
+    yield from our_errors(
         lambda: bpp.contingency_wrapper(_fly(flyer, detectors, kickoff), except_plan=tail)
     )
 
@@ -212,8 +221,12 @@ def _disarm(flyer: Flyer) -> MsgGenerator[None]:
     flyer.finished()
 
 
-def _our_errors(make: Callable[[], MsgGenerator[None]]) -> MsgGenerator[None]:
-    """Raise what the device said rather than that its status failed."""
+def our_errors(make: Callable[[], MsgGenerator[T]]) -> MsgGenerator[T]:
+    """Raise what the device said rather than that its status failed.
+
+    The RunEngine throws a status' failure into whatever message comes next, so this belongs
+    around whole plans and not only around the waits.
+    """
     try:
         return (yield from make())
     except FailedStatus as exc:
