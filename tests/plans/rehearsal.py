@@ -37,6 +37,7 @@ T = TypeVar("T")
 Documents = list[tuple[str, dict[str, Any]]]
 
 PATIENCE = 5.0
+DISK = 0.002  # real seconds: the clock would run far ahead of a flush by a worker thread
 BOXES: dict[str, MemoryBox] = {}
 AT_REST = {"armed": "0", "step": "0"}
 
@@ -147,6 +148,8 @@ class Pilot:
             else:
                 await clock.advance_to(deadline)
                 await self._until(self._described)
+                if self.state == State.HOLDING:
+                    await asyncio.sleep(DISK)
 
     def _resumed(self) -> bool:
         """The RunEngine lets devices resume a moment before it does so itself."""
@@ -264,7 +267,7 @@ class Rehearsal:
 
     def _message(self, msg: Msg) -> None:
         self.messages.append(msg)
-        if msg.command == "complete":
+        if msg.command == "kickoff":
             self.collecting = True
         elif msg.command in ("stop", "unstage") or msg.args == ("disarmed",):
             self.collecting = False
