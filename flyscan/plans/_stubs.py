@@ -98,8 +98,7 @@ def prepare_detectors(
     detectors: FlyingDetectors, paths: Sequence[Path | Mapping[str, Any]]
 ) -> MsgGenerator[None]:
     """Arm detectors for all paths of a run, if they are fast enough; before the first flyer."""
-    status = yield Msg("prepare", detectors, paths)
-    yield from until(status)
+    yield from our_errors(lambda: _prepare(detectors, paths))
 
 
 @plan
@@ -107,8 +106,12 @@ def prepare_flyer(
     flyer: Flyer, path: Path | Mapping[str, Any], detectors: FlyingDetectors | None = None
 ) -> MsgGenerator[None]:
     """Check a path, arm, and go to the first run-up."""
-    status = yield Msg("prepare", flyer, path, detectors)
-    yield from until(status)
+    yield from our_errors(lambda: _prepare(flyer, path, detectors))
+
+
+def _prepare(device: Any, *args: Any) -> MsgGenerator[None]:
+    status = yield Msg("prepare", device, *args)
+    yield from _until([status])
 
 
 @plan
