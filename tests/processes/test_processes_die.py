@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import h5py
 import pytest
+from scanspec.specs import Fly, Linspace
 
 from flyscan.cli import main
+from flyscan.flight import Path as FlightPath
+from flyscan.flight import Trigger
 from flyscan.flight.host import StateFolder
 from flyscan.storage import check_file
-from tests.processes.flights import Pilot, running
+from tests.processes.flights import ROOT, Pilot, running
 from tests.processes.hardware import Hardware, until
 
 REST_S = 1.5
@@ -222,6 +228,28 @@ def test_an_interpreter_that_ends_while_paused_leaves_nothing_behind(hardware, t
         hardware.comes_back(within=REST_S)
         pilot.host_is_gone(within=GONE_S)
     assert 0 < assert_complete(pilot) < pilot.points
+    assert_settled()
+
+
+def test_an_interpreter_that_ends_in_a_line_leaves_nothing_behind(hardware, tmp_path):
+    spec = Fly(Linspace("x", 30.0, 70.0, 101))
+    path = FlightPath.from_spec(spec, trigger=Trigger.POSITION, period=0.02).to_dict()
+    command = [sys.executable, "-m", "tests.processes.leaver", json.dumps(hardware.config())]
+    left = subprocess.run(
+        [*command, str(tmp_path), json.dumps(path)],
+        cwd=ROOT,
+        env=os.environ | hardware.environment,
+        capture_output=True,
+        timeout=30,
+    )
+    assert left.returncode == 0, left.stderr
+    host = int(left.stdout)
+    hardware.comes_to_rest(within=REST_S)
+    hardware.comes_back(within=REST_S)
+    until(lambda: not running(host), GONE_S, "gone")
+    report = check_file(tmp_path / "run.h5")
+    assert (report.clean, report.intact) == (True, True), report
+    assert 0 < report.frames < 101
     assert_settled()
 
 

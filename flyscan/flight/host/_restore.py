@@ -70,7 +70,7 @@ async def restore_orphans(
 
 def _require_unused(folder: StateFolder, entry: JournalEntry) -> None:
     """Putting settings back stops the controller: not under somebody's flight."""
-    for other in folder.journal():
+    for other in folder.readable():
         if (other.controller, other.cls) == (entry.controller, entry.cls) and not other.orphaned:
             raise BusyError(
                 f"process {other.pid} flies it at the moment",

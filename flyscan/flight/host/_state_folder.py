@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import secrets
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -132,16 +132,22 @@ class StateFolder:
             HostError: an entry cannot be read; all others have been given by then.
         """
         damaged: list[HostError] = []
+        yield from self.readable(damaged.append)
+        if damaged:
+            raise damaged[0]
+
+    def readable(
+        self, complain: Callable[[HostError], None] = lambda error: None
+    ) -> Iterator[JournalEntry]:
+        """Those entries of the journal that can be read; `complain` is told of the others."""
         for file in sorted(self._folder.glob("restore-*.json"), key=_written, reverse=True):
             try:
                 entry = self._entry(file)
             except HostError as exc:
-                damaged.append(exc)
+                complain(exc)
             else:
                 if entry is not None:
                     yield entry
-        if damaged:
-            raise damaged[0]
 
     def _entry(self, file: FilePath) -> JournalEntry | None:
         data = _read(file)
