@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import time
@@ -35,7 +36,7 @@ async def test_full_disk_is_named_and_what_was_flushed_is_readable(tmp_path: Fil
         await st.kickoff(path)
         await st.when(lambda: any(e["event"] == "flushed" and e["frames"] for e in st.events))
         flushed = max(e["frames"] for e in st.events if e["event"] == "flushed")
-        with full_disk(FilePath(st.file).stat().st_size + 100):
+        with full_disk(os.stat(st.file).st_size + 100):
             began = st.clock.now()
             error = await st.failure()
         assert st.clock.now() - began < 4.0
@@ -65,7 +66,7 @@ async def test_full_disk_before_the_flight_is_named_before_motion(tmp_path: File
             pytest.raises(StorageError, match=r"run\.h5: cannot be created: File too large"),
         ):
             await st.kickoff(snake())
-        assert not list(tmp_path.glob("*.h5"))
+        assert not [name for name in os.listdir(tmp_path) if name.endswith(".h5")]
         assert st.at("x") == pytest.approx(stood, abs=0.05)
         await st.check_rest()
 

@@ -70,7 +70,8 @@ class ChannelAccess:
         Raises:
             ConnectionLostError: naming those nobody serves.
         """
-        aioca = _aioca()
+        # Loading libca takes a second on a busy machine, too long for the others on this loop.
+        aioca = await asyncio.to_thread(_aioca)
         if not self._connected:
             self._connected = True
             ChannelAccess._open += 1

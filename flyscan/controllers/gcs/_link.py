@@ -268,7 +268,7 @@ class GcsLink:
             async with asyncio.timeout(self._timeout):
                 self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
         except OSError as error:  # TimeoutError is one
-            raise self._lost(f"cannot be reached ({error or 'time-out'})") from error
+            raise self._lost(f"cannot be reached ({str(error) or 'time-out'})") from error
         self._send(_IDENTITY)
         answer = await self._receive()
         if answer is None or (self._identity and answer[-1] != self._identity):

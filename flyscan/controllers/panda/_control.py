@@ -130,7 +130,7 @@ class ControlLink:
                 self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
         except OSError as exc:  # TimeoutError is one
             raise ConnectionLostError(
-                f"no connection to the control port {self.address}: {exc or 'no answer'}",
+                f"no connection to the control port {self.address}: {str(exc) or 'no answer'}",
                 device=self.name,
                 remedy="check that the box is on, its server runs, and host and port are right",
             ) from exc

@@ -128,7 +128,7 @@ class DataLink:
                 )
         except OSError as exc:  # TimeoutError is one
             raise ConnectionLostError(
-                f"no connection to the data port {self.address}: {exc or 'no answer'}",
+                f"no connection to the data port {self.address}: {str(exc) or 'no answer'}",
                 device=self._name,
                 remedy="check that the box is on, its server runs, and host and port are right",
             ) from exc
