@@ -61,8 +61,15 @@ class Flight:
 
     def _on_event(self, event: dict[str, Any]) -> None:
         self.events.append(event)
+        self._news.set()
         if event["event"] == "ended" and not self.ended.done():
             self.ended.set_result(event["error"])
+
+    async def has_flushed(self, frames: int) -> None:
+        async with asyncio.timeout(10):
+            while not any(e["event"] == "flushed" and e["frames"] >= frames for e in self.events):
+                self._news.clear()
+                await self._news.wait()
 
     async def lands(self, within: float) -> None:
         """Wait for the end.

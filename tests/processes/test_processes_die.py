@@ -8,19 +8,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import pytest
 from scanspec.specs import Fly, Linspace
 
 from flyscan.cli import main
+from flyscan.errors import FlightAbortedError, HostError
 from flyscan.flight import Path as FlightPath
 from flyscan.flight import Trigger
-from flyscan.flight.host import StateFolder
+from flyscan.flight.host import ProcessHost, StateFolder
 from flyscan.storage import check_file
 from tests.processes.flights import ROOT, Pilot, running
 from tests.processes.hardware import Hardware, until
+from tests.processes.memory import Flight
 
 REST_S = 1.5
 """From the death of the RunEngine's process to rest: the host learns of it at once and holds."""
@@ -28,6 +33,12 @@ GONE_S = 4.0
 """From there until the file is closed and the host has left."""
 FAILS_S = 2.0
 """From the death of the host to the end of the run."""
+
+
+def line() -> dict[str, Any]:
+    """A path of one line, of 2 s."""
+    spec = Fly(Linspace("x", 30.0, 70.0, 101))
+    return FlightPath.from_spec(spec, trigger=Trigger.POSITION, period=0.02).to_dict()
 
 
 def assert_complete(pilot: Pilot) -> int:
@@ -56,7 +67,7 @@ def in_line(pilot: Pilot, hardware: Hardware) -> None:
 
 
 def in_turnaround(pilot: Pilot, hardware: Hardware) -> None:
-    pilot.has_flushed(80)
+    pilot.has_flushed(4 * pilot.points // 10)
     first = hardware.position("y")
     until(lambda: hardware.position("y") > first + 2, 5, "on the way to the next line")
 
@@ -82,7 +93,9 @@ def while_preparing(pilot: Pilot, _: Hardware) -> None:
     ],
 )
 def test_the_run_engines_process_is_killed(hardware, tmp_path, moment, number):
-    with Pilot(hardware, tmp_path, pause_at=20 if moment is while_held else None) as pilot:
+    points = 50 if moment is in_turnaround else 100
+    pause_at = 20 if moment is while_held else None
+    with Pilot(hardware, tmp_path, points=points, pause_at=pause_at) as pilot:
         moment(pilot, hardware)
         pilot.signal(number)
         hardware.comes_to_rest(within=REST_S)
@@ -193,30 +206,50 @@ def test_the_host_is_killed_and_the_next_one_puts_everything_back(hardware, tmp_
     assert_settled()
 
 
-def test_the_host_is_told_to_end(hardware, tmp_path):
-    with Pilot(hardware, tmp_path) as pilot:
-        in_line(pilot, hardware)
-        os.kill(pilot.host, signal.SIGTERM)
-        assert "the flight host was ended by SIGTERM" in pilot.outcome(GONE_S)["text"]
+@asynccontextmanager
+async def flying(
+    hardware: Hardware, directory: Path, monkeypatch: pytest.MonkeyPatch, lease: float = 30.0
+) -> AsyncIterator[tuple[ProcessHost, Flight]]:
+    """A flight in its line, its client here, without a RunEngine."""
+    for name, value in hardware.environment.items():
+        monkeypatch.setenv(name, value)
+    host = ProcessHost(hardware.config(lease))
+    try:
+        await host.start()
+        await host.call("describe", flyer="nano")
+        flight = Flight(host, directory)
+        await flight.take_off(line())
+        await flight.has_flushed(10)
+        yield host, flight
+    finally:
+        await host.close()
+
+
+async def test_the_host_is_told_to_end(hardware, tmp_path, monkeypatch):
+    async with flying(hardware, tmp_path, monkeypatch) as (host, flight):
+        os.kill(host.pid, signal.SIGTERM)
+        with pytest.raises(FlightAbortedError, match="the flight host was ended by SIGTERM"):
+            await flight.lands(within=GONE_S)
         hardware.comes_to_rest(within=REST_S)
         hardware.comes_back(within=REST_S)
-        pilot.host_is_gone(within=GONE_S)
-    assert 0 < assert_complete(pilot) < pilot.points
+        until(lambda: not running(host.pid), GONE_S, "gone")
+    assert check_file(flight.file).clean
     assert_settled()
 
 
-def test_a_suspended_host_is_given_up_after_twice_the_lease(hardware, tmp_path):
-    with Pilot(hardware, tmp_path, lease=0.5) as pilot:
-        in_line(pilot, hardware)
-        os.kill(pilot.host, signal.SIGSTOP)
+async def test_a_suspended_host_is_given_up_after_twice_the_lease(hardware, tmp_path, monkeypatch):
+    async with flying(hardware, tmp_path, monkeypatch, lease=0.5) as (host, flight):
+        os.kill(host.pid, signal.SIGSTOP)
         try:
-            text = pilot.outcome(2 * 0.5 + 1 + FAILS_S)["text"]
+            with pytest.raises(HostError, match=f"process {host.pid} has not answered for 1 s"):
+                await flight.lands(within=2 * 0.5 + 1 + FAILS_S)
+            with pytest.raises(HostError, match="has not answered"):
+                await host.call("status")
         finally:
-            os.kill(pilot.host, signal.SIGCONT)
-        assert f"process {pilot.host} has not answered for 1 s" in text
-        pilot.host_is_gone(within=GONE_S)
+            os.kill(host.pid, signal.SIGCONT)
+        until(lambda: not running(host.pid), GONE_S, "gone")
         hardware.comes_to_rest(within=0.1)
-    assert 0 < assert_complete(pilot) < pilot.points
+    assert check_file(flight.file).clean
     assert_settled()
 
 
@@ -232,11 +265,9 @@ def test_an_interpreter_that_ends_while_paused_leaves_nothing_behind(hardware, t
 
 
 def test_an_interpreter_that_ends_in_a_line_leaves_nothing_behind(hardware, tmp_path):
-    spec = Fly(Linspace("x", 30.0, 70.0, 101))
-    path = FlightPath.from_spec(spec, trigger=Trigger.POSITION, period=0.02).to_dict()
     command = [sys.executable, "-m", "tests.processes.leaver", json.dumps(hardware.config())]
     left = subprocess.run(
-        [*command, str(tmp_path), json.dumps(path)],
+        [*command, str(tmp_path), json.dumps(line())],
         cwd=ROOT,
         env=os.environ | hardware.environment,
         capture_output=True,

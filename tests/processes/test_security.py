@@ -138,14 +138,18 @@ async def test_socket_and_notes_are_private():
 
 
 @pytest.mark.parametrize("allowed", [0o750, 0o705, 0o777])
-async def test_a_state_folder_that_others_may_open_is_refused(tmp_path, state_folder, allowed):
+def test_a_state_folder_that_others_may_open_is_refused(tmp_path, state_folder, allowed):
     folder = state_folder / "flyscan"
     folder.mkdir(parents=True)
     folder.chmod(allowed)
     complaint = f"{folder}: others may open it; .* Remedy: chmod 700 {folder}"
     with pytest.raises(HostError, match=complaint):
         StateFolder()
-    with pytest.raises(HostError, match=complaint):
+
+
+async def test_a_host_refuses_it_too(state_folder):
+    (state_folder / "flyscan").mkdir(parents=True, mode=0o755)
+    with pytest.raises(HostError, match="Remedy: chmod 700"):
         await ProcessHost(CONFIG).start()
 
 
