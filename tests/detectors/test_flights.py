@@ -60,6 +60,10 @@ def test_pauses_cost_no_frame_and_double_none(fly, pauses):
     check_complete(fly(**MIDLINE, pauses=pauses), 180)
 
 
+def test_pauses_while_arming_and_in_the_first_line_arm_once(fly):
+    check_complete(fly(early=[0.005, 0.02, 0.1, 0.3]), 60)
+
+
 def test_a_timed_train_ends_before_the_pause(fly):
     check_complete(fly(**MIDLINE, trigger="time", pauses=[20, 80]), 180)
 

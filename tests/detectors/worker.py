@@ -12,8 +12,9 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +119,16 @@ class Worker:
         exposure: float | None = None,
         faults: list[dict[str, Any]] = [],  # noqa: B006 - never changed
         pauses: list[int] = [],  # noqa: B006
+        early: list[float] = [],  # noqa: B006
         end: str | None = None,
         flights: int = 1,
         detector: str = "cam",
     ) -> dict[str, Any]:
-        """One run; `pauses` and `end` (abort, stop, halt) when so many frames are stored."""
+        """One run.
+
+        It is paused `early`, seconds after its start or its resumption, then when so many frames
+        are stored as `pauses` says; `end` (abort, stop, halt) ends it at the last of these.
+        """
         from flyscan import fly_grid, fly_paths
         from flyscan.plans._paths import grid_spec
 
@@ -138,7 +144,9 @@ class Worker:
             plan = fly_paths(self.nano, [spec] * flights, period=period, **options)
         began = time.monotonic()
         with self._warnings() as warnings:
-            error = self._run(plan, list(pauses), end)
+            waits = [partial(self._sleep, seconds) for seconds in early]
+            waits += [partial(self._await_frames, frames) for frames in pauses]
+            error = self._run(plan, waits, end)
         lasted = time.monotonic() - began
         self.simulator.run(asyncio.sleep(0.3))
         return {"error": error, "lasted": lasted, "warnings": warnings, **self._judged()}
@@ -152,7 +160,7 @@ class Worker:
         error = self._run(bp.count([self.cam], num), [], None)
         return {"error": error, **self._judged()}
 
-    def _run(self, plan: Any, pauses: list[int], end: str | None) -> str | None:
+    def _run(self, plan: Any, pauses: list[Callable[[], bool]], end: str | None) -> str | None:
         from bluesky.utils import RunEngineInterrupted
 
         start = lambda: self.RE(plan)  # noqa: E731
@@ -172,13 +180,21 @@ class Worker:
             except Exception as error:
                 return f"{type(error).__name__}: {error}"
 
-    def _pause_at(self, frames: int) -> None:
+    def _pause_at(self, wait: Callable[[], bool]) -> None:
+        if wait() and self.RE.state == "running":
+            self.RE.request_pause()
+
+    def _sleep(self, seconds: float) -> bool:
+        time.sleep(seconds)
+        return True
+
+    def _await_frames(self, frames: int) -> bool:
         deadline = time.monotonic() + PATIENCE
         while self.nano.flushed < frames or self.nano.file is None or self.RE.state != "running":
             if time.monotonic() > deadline:
-                return
+                return False
             time.sleep(0.001)
-        self.RE.request_pause()
+        return True
 
     @contextmanager
     def _warnings(self) -> Iterator[list[str]]:
