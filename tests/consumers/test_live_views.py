@@ -16,8 +16,8 @@ from scanspec.specs import Fly, Linspace
 from flyscan import fly, fly_grid
 from tests.consumers.session import Session
 
-MAP = ("y", 0, 4, 5, "x", 0, 10, 201)
-POINTS = 5 * 201
+MAP = ("y", 0, 3, 4, "x", 0, 10, 201)
+POINTS = 4 * 201
 PERIOD = 0.001
 
 
@@ -63,23 +63,23 @@ def test_a_map_is_drawn_where_it_was_taken(
     np.testing.assert_allclose(drawn[:, 0], taken(session, "nano-y"))
     np.testing.assert_allclose(drawn[:, 1], taken(session, "nano-x"))
     np.testing.assert_allclose(points.get_array(), taken(session, "nano-signal"))
-    assert len(drawn) >= 5
+    assert len(drawn) >= 4
     np.testing.assert_allclose(drawn[:, 0], np.round(drawn[:, 0]))  # never between two lines
-    assert picture.get_xlim() == pytest.approx((0, 4))
+    assert picture.get_xlim() == pytest.approx((0, 3))
     assert picture.get_ylim() == pytest.approx((-0.025, 10.025))
     assert "did not get" not in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("best_effort")
 def test_a_line_is_drawn_over_its_axis(session: Session) -> None:
-    session.RE(fly(session.nano, Fly(PERIOD @ Linspace("x", 0, 10, 1001))))
+    session.RE(fly(session.nano, Fly(PERIOD @ Linspace("x", 0, 10, 601))))
 
     (number,) = plt.get_fignums()
     (picture,) = plt.figure(number).axes
     (line,) = picture.lines
     np.testing.assert_allclose(line.get_xdata(), taken(session, "nano-x"))
     np.testing.assert_allclose(line.get_ydata(), taken(session, "nano-signal"))
-    assert len(line.get_xdata()) >= 4
+    assert len(line.get_xdata()) >= 2
 
 
 @pytest.mark.usefixtures("best_effort")
