@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import Future
+
 import pytest
 from bluesky import plan_stubs as bps
 from bluesky import preprocessors as bpp
@@ -11,7 +14,7 @@ from flyscan.devices import HostAxis
 from flyscan.errors import BusyError, ConfigurationError, LimitError
 from flyscan.flight import Path
 from flyscan.plans import fly_grid, rel_fly_grid
-from tests.plans.rehearsal import Rehearsal
+from tests.plans.rehearsal import Moment, Rehearsal
 
 GRID = ("y", 1, 2, 3, "x", 1, 3, 5)
 
@@ -100,13 +103,13 @@ def test_moves_are_refused_while_it_flies(stage: Rehearsal, x: HostAxis, tmp_pat
 
 def test_flight_survives_that_its_own_axes_are_stopped(stage: Rehearsal, x: HostAxis) -> None:
     """Before a pause the RunEngine stops every axis that was moved in the same plan."""
+    stopping: list[Future[None]] = []
 
-    def plan() -> MsgGenerator[str]:
-        yield from bps.mv(x, 10.0)
-        return (yield from fly_grid(stage.nano, *GRID, period=0.01))
+    def stop_axis() -> None:
+        stopping.append(asyncio.run_coroutine_threadsafe(x.stop(), stage.RE.loop))
 
-    stage.at_message("collect", "pause", 4)
-    stage.run(plan())
+    stage.pilot.moments.append(Moment(0.3, stop_axis, lambda: stopping[0].done()))
+    stage.run(fly_grid(stage.nano, *GRID, period=0.01))
     stage.check_complete(15)
 
 

@@ -230,7 +230,7 @@ class ProcessHost(Host):
             await asyncio.sleep(lease / 5)
 
     async def _watch(self, process: subprocess.Popen[bytes], exited: asyncio.Future[int]) -> None:
-        code = await exited
+        code = await asyncio.shield(exited)  # ending this task must not end the wait of others
         close_pipes(process)
         self._give_up(
             f"process {process.pid} ended unexpectedly ({cause_of(code)}): {self._last_words()}",
