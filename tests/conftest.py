@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 MARK = "FLYSCAN_TEST_SESSION"
+OURS = ("flyscan", "tests.")
+"""In the command lines of hosts, simulators, commands and clients."""
 LINGER_S = 15.0
 """A host that ends because its client did needs some seconds."""
 
@@ -46,7 +48,7 @@ def state_folder(state_home: Path, numbers: Iterator[int]) -> Iterator[Path]:
 
 @pytest.fixture(scope="session", autouse=True)
 def nobody_left_behind() -> Iterator[None]:
-    """Every process that the tests start carries a mark; none with it may outlive them."""
+    """Every process that the tests start carries a mark; none of ours may outlive them."""
     os.environ[MARK] = mark = uuid.uuid4().hex
     yield
     del os.environ[MARK]
@@ -57,7 +59,7 @@ def nobody_left_behind() -> Iterator[None]:
 
 
 def marked(mark: str) -> dict[int, str]:
-    """Other processes of this session and their command lines; empty where there is no /proc."""
+    """Processes of ours in this session, and their command lines; none where there is no /proc."""
     wanted = f"{MARK}={mark}".encode()
     found: dict[int, str] = {}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -66,6 +68,7 @@ def marked(mark: str) -> dict[int, str]:
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:  # it has ended meanwhile, or belongs to somebody else
             continue
-        if wanted in environment.split(b"\0") and int(folder.name) != os.getpid():
+        other = int(folder.name) != os.getpid() and any(word in command for word in OURS)
+        if other and wanted in environment.split(b"\0"):
             found[int(folder.name)] = command.strip()
     return found

@@ -16,8 +16,8 @@ __all__ = ["cause_of", "close_pipes", "exit_of", "spawn"]
 def spawn(folder: FilePath) -> subprocess.Popen[bytes]:
     """Start a host that finds its configuration in `folder`.
 
-    Not by asyncio: its transports kill their process when they are collected, which happens
-    when an interpreter ends with a flight under way.
+    Not by asyncio: from Python 3.12 on its transports are collected with their loop, and kill
+    their process then, which would leave hardware in the middle of a flight to itself.
     """
     return subprocess.Popen(
         [sys.executable, "-m", "flyscan.flight.host", str(folder)],
