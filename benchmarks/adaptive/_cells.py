@@ -17,7 +17,15 @@ from flyscan.flight import FloatArray
 from ._lines import ACCELERATION, TURN, Cell, context, edges_of, measure, rows_in_time
 from ._picture import picture, rms
 
-__all__ = ["DELAYS", "CellResult", "cell_result", "plan_prior", "plan_two_pass"]
+__all__ = [
+    "DELAYS",
+    "POINTS_PER_WIDTH",
+    "CellResult",
+    "Evaluation",
+    "cell_result",
+    "plan_prior",
+    "plan_two_pass",
+]
 
 DELAYS = (2, 10, 50)
 LINES = 4
@@ -98,17 +106,31 @@ def plan_two_pass(
 
 def cell_result(cell: Cell, seeds: int, key: int) -> CellResult:
     """Everything about one cell."""
-    return _Evaluation(cell, seeds, key).result()
+    return Evaluation(cell, seeds, key).result()
 
 
-class _Evaluation:
-    def __init__(self, cell: Cell, seeds: int, key: int) -> None:
+class Evaluation:
+    """A cell flown for many seeds.
+
+    Args:
+        cell: the setting.
+        seeds: how many.
+        key: of the random numbers.
+        shift: how far features move from line to line, in widths.
+        offsets: where the features are, instead of random places that move.
+    """
+
+    def __init__(
+        self, cell: Cell, seeds: int, key: int, *, shift: float = SHIFT,
+        offsets: FloatArray | None = None,
+    ) -> None:  # fmt: skip
         self.cell, self.seeds, self.key = cell, seeds, key
         rng = np.random.default_rng((key, 0))
         w = cell.signal.width
-        first = rng.uniform(*cell.signal.offsets, seeds)
-        steps = SHIFT * w * rng.choice([-1.0, 1.0], (LINES - 1, seeds))
-        self.offsets = first + np.concatenate((np.zeros((1, seeds)), np.cumsum(steps, axis=0)))
+        first = rng.uniform(*cell.signal.offsets, seeds) if offsets is None else offsets
+        steps = shift * w * rng.choice([-1.0, 1.0], (LINES - 1, seeds))
+        moves = np.concatenate((np.zeros((1, seeds)), np.cumsum(steps, axis=0)))
+        self.offsets = first + (moves if offsets is None else 0.0 * moves)
         self.grid = np.linspace(0.0, 1.0, round(POINTS_PER_WIDTH / w) + 1)
         self.uniform = np.repeat(np.linspace(0, 1, cell.rows + 1)[None], seeds, axis=0)
         self.truth = cell.signal.value(self.grid, self.offsets[-1])
@@ -184,6 +206,14 @@ class _Evaluation:
         square = self.square(self.fly(LINES - 1, edges_of(speed, rows, left / rows)))
         declared = (1 + price) ** 2 * self.error
         return self.ratio(np.where(gain > 1, square, declared)), float(np.mean(gain <= 1))
+
+    def uniform_error(self, t: float, seeds: int | None = None) -> float:
+        """Pooled error of uniform lines that take `t` times as long."""
+        offsets = self.offsets[-1][:seeds]
+        edges = np.linspace(0, 1, round(t * self.cell.rows) + 1)
+        lines = np.repeat(edges[None], len(offsets), axis=0)
+        rows = measure(self.cell, offsets, lines, (self.key, 4, round(10 * t)))
+        return rms(np.sqrt(self.square(rows)))
 
     def time_gain(self, ratio: float) -> float | None:
         """Time a uniform line needs for the same error, where that is defined."""

@@ -22,6 +22,7 @@ __all__ = ["Parametric"]
 
 CELLS = 400
 LEAST_ROWS = 8
+REACH = 8.0
 
 
 @dataclass(eq=False)
@@ -47,7 +48,7 @@ class Parametric(Policy):
     model: str = "edge"
     target: str = "centre"
     uncertainty: float | None = None
-    look: float = 0.15
+    look: float = 0.08
     passes: int = 1
     series: bool = False
     _line: LineContext | None = field(default=None, init=False, repr=False)
@@ -88,7 +89,7 @@ class Parametric(Policy):
             self._plan = Plan(None, self._reason)
             return self._plan
         look = fast_look(line, fast)
-        self._left = line.duration + line.extra_time - look.duration
+        self._left = line.duration - look.duration
         self._plan = Plan(look, f"first look at {fast:.4g} per second for the {self.model}")
         return self._plan
 
@@ -162,16 +163,11 @@ class Parametric(Policy):
         if known is None:
             return None
         low, high = sorted((line.start, line.stop))
-        cells = np.linspace(low, high, CELLS + 1)
-        width = float(np.exp(known.theta[3]))
-        around = max(width, 5 * float(np.sqrt(known.covariance[2, 2])))
-        half = float(np.exp(known.theta[4])) if len(known.theta) > 4 else 0.0
-        near = (known.theta[2] - half - 8 * around, known.theta[2] + half + 8 * around)
+        near = self._region(known)
         cells = np.linspace(max(low, near[0]), min(high, near[1]), CELLS + 1)
         if not cells[-1] > cells[0]:
             return None
-        model = MODELS[self.model]
-        density = optimal_density(model, known, model.targets[self.target], cells)
+        density = self._density(known, cells)
         used = np.flatnonzero(density)
         cells = cells[used[0] : used[-1] + 2]
         density = density[used[0] : used[-1] + 1]
@@ -181,6 +177,18 @@ class Parametric(Policy):
         self._done += 1
         reason = f"pass {self._done} for the {self.target}, known to {self.error:.3g} so far"
         return GoBack(reason, profile.position[0], profile.position[-1], profile)
+
+    def _region(self, known: Fit) -> tuple[float, float]:
+        """Where the next pass may go: around the feature, as far as its place is uncertain."""
+        around = max(float(np.exp(known.theta[3])), 5 * float(np.sqrt(known.covariance[2, 2])))
+        half = float(np.exp(known.theta[4])) if len(known.theta) > 4 else 0.0
+        reach = half + REACH * around
+        return float(known.theta[2]) - reach, float(known.theta[2]) + reach
+
+    def _density(self, known: Fit, cells: FloatArray) -> FloatArray:
+        """Share of time per cell."""
+        model = MODELS[self.model]
+        return optimal_density(model, known, model.targets[self.target], cells)
 
     def _profile(
         self, line: LineContext, now: Situation, cells: FloatArray, density: FloatArray

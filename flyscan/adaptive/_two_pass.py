@@ -85,12 +85,12 @@ class TwoPass(SpeedPolicy):
             return self._follow(now) if not now.held else None
         self._second = True
         line = self.line
-        left = line.duration + line.extra_time - self._time_lost(line, plan.profile)
+        left = line.duration - self._time_lost(line, plan.profile)
         low, high = sorted((line.start, line.stop))
         known = Knowledge(np.linspace(low, high, grid_nodes(high - low, self.width)))
         for curve in self._under_way.record.passes(self.channel):
             known.learn(curve)
-        share = left / (line.duration + line.extra_time)
+        share = left / line.duration
         task = self.task(line, duration=left, insurance=self.insurance)
         planned = plan_second(known, task, share)
         gain, speed, grid = float(planned.gain[0]), planned.speed[0], known.grid

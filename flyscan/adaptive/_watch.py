@@ -102,7 +102,7 @@ def trailing_variance(counts: FloatArray, exposure: FloatArray) -> FloatArray:
     for back in (1, 2):
         total[..., back:] += counts[..., :-back]
         seconds[..., back:] += exposure[..., :-back]
-    return np.maximum(total, 1.0) / seconds / exposure
+    return (total + 1.0) / seconds / exposure
 
 
 class Watch:
