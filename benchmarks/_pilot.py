@@ -1,0 +1,170 @@
+"""The clock of a rehearsal and who moves it.
+
+A pilot on the host's loop jumps the clock from deadline to deadline and stops where somebody wants
+to interfere. It waits for the RunEngine where the RunEngine could not keep up in real life either,
+so that a run is the same however fast the machine is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flyscan.flight import ManualClock, State
+from flyscan.flight.host import InProcessHost
+
+if TYPE_CHECKING:
+    from ._rehearsal import Rehearsal
+
+__all__ = ["PATIENCE", "Moment", "Pilot", "Strike", "Switch", "TellingClock", "TellingHost"]
+
+PATIENCE = 5.0
+DISK = 0.002  # real seconds: the clock would run far ahead of a flush by a worker thread
+
+
+class TellingClock(ManualClock):
+    """Says when somebody goes to sleep on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tell: Callable[[], None] = lambda: None
+
+    async def sleep_until(self, when: float) -> None:
+        self.tell()
+        await super().sleep_until(when)
+
+
+class TellingHost(InProcessHost):
+    """Shows every event to the pilot before it travels to the client."""
+
+    listener: Callable[[dict[str, Any]], None] = staticmethod(lambda event: None)
+
+    def _emit(self, flyer: str, event: dict[str, Any]) -> None:
+        self.listener(event)
+        super()._emit(flyer, event)
+
+
+class Switch:
+    """The least a bluesky suspender watches: a signal with subscribers."""
+
+    name = "shutter_closed"
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[..., None]] = []
+        self._value = False
+
+    def subscribe(self, callback: Callable[..., None], **_: Any) -> None:
+        self._callbacks.append(callback)
+        callback(value=self._value)
+
+    def clear_sub(self, callback: Callable[..., None]) -> None:
+        self._callbacks.remove(callback)
+
+    def put(self, value: bool) -> None:
+        self._value = value
+        for callback in tuple(self._callbacks):
+            callback(value=value)
+
+
+@dataclass
+class Moment:
+    """When to interfere, how, and how to see that it had an effect."""
+
+    when: float
+    act: Callable[[], None]
+    noticed: Callable[[], bool]
+
+
+class Strike(NamedTuple):
+    """When an interference really took place, in seconds of the clock, and in what state."""
+
+    when: float
+    state: str
+
+
+class Pilot:
+    """Moves the clock while anybody sleeps on it. Lives on the host's loop."""
+
+    def __init__(self, stage: Rehearsal) -> None:
+        self._stage = stage
+        self._news = asyncio.Event()
+        self.moments: list[Moment] = []
+        self.strikes: list[Strike] = []
+        self.flushed = 0
+        self.state: str = State.IDLE
+        self.holds: list[str] = []
+        self.kickoff_at = 0.0
+        self.complaints: list[str] = []
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        if event["event"] == "flushed":
+            self.flushed = event["frames"]
+        elif event["event"] == "state":
+            if event["state"] == State.FLYING and self.state == State.READY:
+                self.kickoff_at = self._stage.clock.now()
+            if event["state"] == State.PREPARING:
+                self.flushed = 0
+            self.state, self.holds = event["state"], event["holds"]
+        self._news.set()
+
+    def forget(self) -> None:
+        """Nothing that was planned or seen in the run before concerns the next one."""
+        self.moments.clear()
+        self.strikes.clear()
+        self.complaints.clear()
+
+    def tell(self) -> None:
+        """Something changed; from the host's loop."""
+        self._news.set()
+
+    async def fly(self) -> None:
+        clock = self._stage.clock
+        while True:
+            self._news.clear()
+            await clock.advance(0)
+            deadline = clock.next_deadline
+            if deadline is None or self.state == State.HELD:
+                await self._news.wait()
+                continue
+            if self.state == State.FLYING:
+                await self._until(self._resumed)
+            if self.moments and self.moments[0].when <= deadline and self._running():
+                moment = self.moments.pop(0)
+                await clock.advance_to(max(moment.when, clock.now()))
+                self.strikes.append(Strike(clock.now(), self.state))
+                await asyncio.to_thread(moment.act)
+                await self._until(moment.noticed)
+            else:
+                await clock.advance_to(deadline)
+                await self._until(self._described)
+                if self.state == State.HOLDING:
+                    await asyncio.sleep(DISK)
+
+    def _resumed(self) -> bool:
+        """The RunEngine lets devices resume a moment before it does so itself."""
+        return self._stage.RE.state != "paused" or self.state != State.FLYING
+
+    def _running(self) -> bool:
+        return self._stage.RE.state == "running"
+
+    def _described(self) -> bool:
+        """The RunEngine has described what was flushed, or has other things to do."""
+        stage = self._stage
+        busy = stage.collecting and stage.RE.state == "running" and self.state == State.FLYING
+        return not busy or stage.described >= self.flushed
+
+    async def _until(self, predicate: Callable[[], bool]) -> None:
+        """Wait for others with the clock at rest; fly on regardless when they do not come."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not predicate():
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            self.complaints.append(
+                f"{predicate.__name__} never came true at {self._stage.clock.now():g} s, "
+                f"flight {self.state} with holds {self.holds}, "
+                f"RunEngine {self._stage.RE.state} at {self._stage.messages[-1]}"
+            )
