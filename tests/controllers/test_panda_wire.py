@@ -329,6 +329,21 @@ async def test_settings_are_saved_once_and_put_back_with_tables_and_captures():
         assert settings.steps() == ()
 
 
+async def test_what_is_not_confirmed_is_not_put_back_and_stays_saved():
+    box = Box({"A?": ["OK =1"], "B?": ["OK =2"], "*CAPTURE?": ["."]})
+    async with link(box) as control:
+        settings = Settings(control)
+        await settings.save(["A", "B"], [])
+        box.answers["A=1"] = ["~garbage~"]
+        with pytest.raises(
+            ControllerError, match=r"could not put back A=1 \(answered '~garbage~'\)"
+        ):
+            await settings.restore(settings.steps())
+        assert settings.steps() == (RestoreStep("A", "1"),)
+        with pytest.raises(ControllerError, match="'A=1' was answered '~garbage~', expected 'OK'"):
+            await control.run("A=1")
+
+
 async def test_everything_is_put_back_even_if_one_field_is_refused():
     box = Box()
     async with link(box) as control:

@@ -102,7 +102,7 @@ async def test_a_stage_that_answers_too_late_is_named(tmp_path: FilePath):
         path = snake()
         await st.kickoff(path)
         await st.in_line()
-        fault = st.nano.world.faults.add("slow_replies", box="gcs", delay=2.0)
+        fault = st.nano.world.faults.add("slow_replies", box="gcs", delay=0.6)
         error = await st.failure()
         assert st.clock.now() - fault.at < 6.0
         assert isinstance(error, ConnectionLostError)
@@ -114,7 +114,7 @@ async def test_a_stage_that_answers_too_late_is_named(tmp_path: FilePath):
         st.check_told()
         assert st.journal == ["stage"]
         st.nano.world.faults.remove(fault)
-        await st.clock.sleep(2.0)
+        await st.clock.sleep(0.7)
         await st.fly(path)
         await st.check_restored()
 
