@@ -91,7 +91,13 @@ class Rehearsal(_rehearsal.Rehearsal):
     def triggered_at(self) -> np.ndarray:
         """Where the stage truly was at every trigger, shape (2, frames)."""
         tracks = self.box.motion.trajectories
-        return np.array([[tracks[a].at(t)[0] for t in self.column("time")] for a in ("x", "y")])
+        return np.array([[tracks[a].at(t)[0] for t in self.clock_times()] for a in ("x", "y")])
+
+    def clock_times(self) -> np.ndarray:
+        """What the clock said at every trigger."""
+        with h5py.File(self.file, "r") as file:
+            times = file["/entry/data/time"]
+            return times[()] + (int(times.attrs["epoch_ns"]) - self.clock.epoch_ns) / 1e9
 
     def check_complete(self, points: int, flights: int = 1) -> None:
         """Every point of every flight once, in file and documents, and nothing else."""

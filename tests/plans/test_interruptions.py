@@ -65,7 +65,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[Any, str
             pieces = {(d["indices"]["start"]) for d in stage.of("stream_datum")}
             assert len(pieces) >= 3, "documents are to come while it flies"
             found[plan, trigger] = Undisturbed(
-                stage.pilot.kickoff_at, stage.column("time"), stage.triggered_at()
+                stage.pilot.kickoff_at, stage.clock_times(), stage.triggered_at()
             )
     return found
 
