@@ -25,6 +25,7 @@ POINTS = 4 * 201
 PERIOD = 0.005
 BATCH = 100
 LIVE_S = 30.0
+LOOK_S = 0.1
 NOTHING: npt.NDArray[np.float64] = np.empty(0)
 
 
@@ -71,7 +72,7 @@ class LiveReader:
         try:
             assert self._started.wait(LIVE_S)
             with self._tiled.client() as client:
-                while not self._enough.is_set():
+                while not self._enough.wait(LOOK_S):
                     self._look(client)
         except Exception as error:  # raised in the test, which is another thread
             self.error = error
@@ -109,8 +110,9 @@ def same_as_the_file(stream: Any, session: Session) -> int:
     columns = session.columns()
     assert set(stream) == set(columns)
     for key, stored in columns.items():
-        np.testing.assert_array_equal(stream[key].read(), stored, err_msg=key)
-        assert stream[key].dtype == stored.dtype
+        values = stream[key].read()
+        np.testing.assert_array_equal(values, stored, err_msg=key)
+        assert values.dtype == stored.dtype
     (rows,) = {len(stored) for stored in columns.values()}
     return rows
 
