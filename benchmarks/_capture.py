@@ -111,6 +111,9 @@ class SourceCapture(Capture):
     async def hold(self) -> None:
         pass
 
+    async def withdraw(self) -> None:
+        pass
+
     async def end(self, sweep: Sweep) -> int:
         if self._stream is not None:
             await self._stream.wait_seen(self._rows, END_TIMEOUT)
