@@ -10,11 +10,12 @@ from bluesky import plan_stubs as bps
 from bluesky import preprocessors as bpp
 from bluesky.utils import FailedStatus, Msg, MsgGenerator
 
+from benchmarks._pilot import Moment
 from flyscan.devices import HostAxis
 from flyscan.errors import BusyError, ConfigurationError, LimitError
 from flyscan.flight import Path
 from flyscan.plans import fly_grid, rel_fly_grid
-from tests.plans.rehearsal import Moment, Rehearsal
+from tests.plans.rehearsal import Rehearsal
 
 GRID = ("y", 1, 2, 3, "x", 1, 3, 5)
 
