@@ -50,10 +50,10 @@ def main(argv: list[str]) -> dict[str, Any]:
         for function in {function for function, _ in jobs}
     }
     figures = _table(by[cell_result])
-    figures |= _noise_free(jobs, results)
+    figures |= _fractions(jobs, results)
     figures |= edge_figures(np.concatenate(by[edge_errors]))
     figures |= _steps(by[step_scan_figures])
-    figures |= _maps(by[map_result])
+    figures |= _regridded(by[map_result])
     return figures | {"seeds": seeds}
 
 
@@ -151,7 +151,7 @@ def _latencies(cells: list[CellResult]) -> dict[str, float]:
     return {f"{n}/{delay}": round(delay / n, 3) for n in rows for delay in DELAYS}
 
 
-def _noise_free(jobs: list[Job], results: list[Any]) -> dict[str, Any]:
+def _fractions(jobs: list[Job], results: list[Any]) -> dict[str, Any]:
     figures: dict[str, Any] = {
         key: {}
         for key in (
@@ -188,7 +188,7 @@ def _steps(found: list[dict[str, Any]]) -> dict[str, Any]:
     return figures | {"two_directions_differ": max(one["directions"] for one in found)}
 
 
-def _maps(found: list[MapResult]) -> dict[str, Any]:
+def _regridded(found: list[MapResult]) -> dict[str, Any]:
     biased = max(found, key=lambda one: one.bias)
     return {
         "bias_sigma_max": biased.bias,

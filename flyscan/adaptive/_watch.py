@@ -20,11 +20,12 @@ from ._rows import Rows
 
 __all__ = ["Interval", "Watch", "suspicions", "trailing_variance"]
 
+BoolArray = npt.NDArray[np.bool_]
+
 SCALES = (1, 2, 4, 8)
 CONTEXT = 3 * SCALES[-1] + 2
 CALM_ROWS = 3
-TINY = 1e-300
-CALM_SHARE = 0.25
+CALM_SHARE = 0.4
 MARGIN_ROWS = 2
 LONGEST = 100.0
 
@@ -39,8 +40,8 @@ class Interval:
 
 def suspicions(
     sampled: Sampled, tolerated: FloatArray | float, width: float
-) -> tuple[FloatArray, FloatArray]:
-    """By how much the error exceeds what is tolerated, and where the evidence begins.
+) -> tuple[BoolArray, FloatArray]:
+    """Rows that prove an error above what is tolerated, and where the evidence begins.
 
     Args:
         sampled: rows in the order they were flown, shape ``(..., rows)``.
@@ -48,12 +49,11 @@ def suspicions(
         width: narrowest feature width.
 
     Returns:
-        For every row, both of shape ``(..., rows)``: 1 or more where the rows up to this one
-        prove a surprise, else less; and the position where those rows begin. A row's answer
-        depends on no later row.
+        For every row, both of shape ``(..., rows)``: whether the rows up to this one prove a
+        surprise, and the position where those rows begin. No answer depends on a later row.
     """
     rows = sampled.rate.shape[-1]
-    score = np.zeros(sampled.rate.shape)
+    proven = np.zeros(sampled.rate.shape, dtype=np.bool_)
     begins = sampled.edges[..., :-1].copy()
     for scale in SCALES:
         if rows < 3 * scale:
@@ -66,12 +66,13 @@ def suspicions(
         row = length[..., inner] / scale
         excess = local_square(row, sure, noise, width)
         excess -= local_square(row, np.zeros_like(sure), noise, width)
-        found = np.sqrt(np.maximum(excess, 0.0)) / np.maximum(tolerated, TINY)
+        found = (sure > 0) & (excess >= np.square(tolerated))
         at = slice(3 * scale - 1, None)
         start = sampled.edges[..., : rows - 3 * scale + 1]
-        begins[..., at] = np.where((found >= 1) & (begins[..., at] > start), start, begins[..., at])
-        score[..., at] = np.maximum(score[..., at], found)
-    return score, begins
+        earlier = found & (begins[..., at] > start)
+        begins[..., at] = np.where(earlier, start, begins[..., at])
+        proven[..., at] |= found
+    return proven, begins
 
 
 def _runs(sampled: Sampled, rows: int) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -134,8 +135,7 @@ class Watch:
         joined = rows if self._recent is None else Rows.joined((self._recent, rows))
         self._recent = joined.last(CONTEXT)
         curve = self._curve(joined)
-        score, begins = suspicions(curve, self.tolerated, self._width)
-        flagged = score >= 1
+        flagged, begins = suspicions(curve, self.tolerated, self._width)
         new = range(len(joined) - len(rows), len(joined))
         if self._open is not None or flagged[new.start :].any():
             self._follow(curve, flagged, begins, new)
@@ -151,9 +151,7 @@ class Watch:
         variance = trailing_variance(counts, exposure) if self._counting else 0.0 * counts
         return Sampled(edges, counts / exposure, variance)
 
-    def _follow(
-        self, curve: Sampled, flagged: npt.NDArray[np.bool_], begins: FloatArray, new: range
-    ) -> None:
+    def _follow(self, curve: Sampled, flagged: BoolArray, begins: FloatArray, new: range) -> None:
         for row in new:
             if flagged[row] and (self._chopped or begins[row] >= self._settled):
                 self._suspect(curve, row, float(begins[row]))

@@ -1,0 +1,232 @@
+"""Beam, stability and budget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flyscan.adaptive import (
+    BeamGuard,
+    Budget,
+    Composite,
+    Finish,
+    GoBack,
+    Hold,
+    PriorSpeed,
+    Resume,
+    Retune,
+    StabilityGuard,
+)
+from flyscan.errors import CaptureError, ConfigurationError
+from tests.adaptive.lines import line, now, rows
+
+
+def begun(policy: Any) -> Any:
+    policy.begin(line())
+    return policy
+
+
+def flux(n: int = 50, **lost: Any) -> np.ndarray:
+    values = np.ones(n)
+    for name, value in lost.items():
+        values[int(name[1:])] = value
+    return values
+
+
+def test_loss_is_found_to_the_row() -> None:
+    guard = begun(BeamGuard())
+    dying = np.ones(50)
+    dying[30:] = 0.7, *[0.0] * 19
+    guard.tell(rows(50, i0=dying))
+    assert guard.ask(now()) == Hold("incident flux below 0.5 of nominal", refly_from=30)
+    assert guard.ask(now(held=True)) == Resume("beam is back since 0 s")
+
+
+def test_loss_and_return_within_a_block_is_reflown_all_the_same() -> None:
+    guard = begun(BeamGuard())
+    guard.tell(rows(50, i0=flux(_12=0.1, _13=0.0)))
+    hold = guard.ask(now())
+    assert isinstance(hold, Hold)
+    assert hold.refly_from == 12
+
+
+def test_top_up_is_no_loss() -> None:
+    guard = begun(BeamGuard())
+    guard.tell(rows(50, i0=flux(_12=0.6, _13=0.55)))
+    assert guard.ask(now()) is None
+    assert guard.end()["losses"] == 0
+
+
+def test_a_row_between_the_thresholds_before_a_loss_is_reflown_across_blocks() -> None:
+    guard = begun(BeamGuard())
+    weak = np.ones(50)
+    weak[48:] = 0.7
+    guard.tell(rows(50, i0=weak))
+    guard.tell(rows(50, first=50, i0=np.zeros(50)))
+    hold = guard.ask(now())
+    assert isinstance(hold, Hold)
+    assert hold.refly_from == 48
+
+
+def test_rows_under_way_when_it_holds_are_ignored_until_the_point_comes_again() -> None:
+    guard = begun(BeamGuard())
+    lost = np.ones(50)
+    lost[10:] = 0.0
+    guard.tell(rows(50, i0=lost))
+    assert isinstance(guard.ask(now()), Hold)
+    guard.tell(rows(20, first=50, i0=np.zeros(20)))
+    assert isinstance(guard.ask(now(held=True)), Resume)
+    again = rows(30, first=70, point=np.arange(10, 40), i0=np.ones(30))
+    guard.tell(again)
+    assert guard.ask(now()) is None
+    assert guard.end() == {"policy": "BeamGuard", "losses": 1, "discarded_rows": 60}
+    lost_again = rows(10, first=100, point=np.arange(40, 50), i0=np.zeros(10))
+    guard.tell(lost_again)
+    hold = guard.ask(now())
+    assert isinstance(hold, Hold)
+    assert hold.refly_from == 40
+
+
+def test_monitor_with_hysteresis_and_wait() -> None:
+    guard = begun(BeamGuard(monitor="ring", monitor_low=200, monitor_high=400, wait=600))
+    guard.tell(rows())
+    assert guard.ask(now(monitors={"ring": 300})) is None
+    assert guard.ask(now(monitors={"ring": 199})) == Hold("ring below 200")
+    held = [(0, 300), (10, 401), (500, 390), (600, 402), (1100, 420), (1200, 420)]
+    answers = [guard.ask(now(time=t, held=True, monitors={"ring": r})) for t, r in held]
+    assert answers[:-1] == [None] * 5
+    assert answers[-1] == Resume("beam is back since 600 s")
+
+
+def test_flapping_is_counted_and_never_resumed_early() -> None:
+    guard = begun(BeamGuard(monitor="ring", monitor_low=200, monitor_high=400, wait=5))
+    holds = resumes = 0
+    held = False
+    for t in range(200):
+        ring = 100.0 if t % 4 < 2 else 500.0  # never back for 5 s
+        answer = guard.ask(now(time=float(t), held=held, monitors={"ring": ring}))
+        holds += isinstance(answer, Hold)
+        resumes += isinstance(answer, Resume)
+        held = held or isinstance(answer, Hold)
+    assert (holds, resumes) == (1, 0)
+
+
+def test_slow_reading_of_i0_keeps_the_hold() -> None:
+    guard = begun(BeamGuard())
+    guard.tell(rows(50, i0=np.zeros(50)))
+    assert isinstance(guard.ask(now()), Hold)
+    assert guard.ask(now(held=True, monitors={"i0": 0.1})) is None
+    assert isinstance(guard.ask(now(held=True, monitors={"i0": 0.95})), Resume)
+
+
+def test_a_guard_that_sees_nothing_says_so() -> None:
+    with pytest.raises(CaptureError, match="no incident flux and no monitor"):
+        begun(BeamGuard()).tell(rows())
+    guard = begun(BeamGuard(monitor="ring", monitor_low=1, monitor_high=2))
+    with pytest.raises(ConfigurationError, match="ring: no such monitor; there are sun"):
+        guard.ask(now(monitors={"sun": 1.0}))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: BeamGuard(low=0.9, high=0.8),
+        lambda: BeamGuard(wait=-1.0),
+        lambda: BeamGuard(monitor="ring", monitor_low=3, monitor_high=2),
+        lambda: StabilityGuard("error", 0.0),
+        lambda: StabilityGuard("error", 1.0, tries=0),
+        lambda: Budget(pixel_dose=1.0),
+        lambda: Budget(total_dose=-1.0),
+    ],
+)
+def test_contradictory_parameters_are_refused(make: Any) -> None:
+    with pytest.raises(ConfigurationError, match="Remedy"):
+        make()
+
+
+def test_a_bad_stretch_is_retaken_three_times_slower_and_slower_then_flagged() -> None:
+    guard = begun(StabilityGuard("error", 0.1))
+    error = np.zeros(50)
+    error[10:15] = 0.3
+    guard.tell(rows(50, signals={"error": error}))
+    speeds: list[float] = []
+    for number in (1, 2, 3):
+        back = guard.ask(now())
+        assert isinstance(back, GoBack)
+        assert (back.start, back.stop) == pytest.approx((0.02, 0.03))
+        speeds.append(back.profile.velocity[0])
+        assert guard.ask(now()) is None
+        retaken = rows(
+            5,
+            first=50 * number,
+            at=0.02,
+            signals={"error": np.full(5, 0.2)},
+            passes=np.full(5, number),
+        )
+        guard.tell(retaken)
+    assert speeds == [0.5, 0.25, 0.125]
+    assert guard.ask(now()) is None
+    assert guard.end()["flagged"] == [pytest.approx([0.02, 0.03])]
+
+
+def test_jitter_counts_and_nan_is_out_of_tolerance() -> None:
+    guard = begun(StabilityGuard("error", 0.1, jitter=0.01))
+    guard.tell(rows(50, signals={"error": 0.05 * (-1.0) ** np.arange(50)}))
+    assert isinstance(guard.ask(now()), GoBack)
+    silent = begun(StabilityGuard("error", 0.1))
+    silent.tell(rows(5, signals={"error": np.full(5, np.nan)}))
+    assert isinstance(silent.ask(now()), GoBack)
+
+
+def test_where_nothing_goes_back_the_speed_is_halved() -> None:
+    guard = StabilityGuard("error", 0.1)
+    guard.begin(line(goes_back=False))
+    guard.tell(rows(5, signals={"error": np.ones(5)}))
+    slower = guard.ask(now())
+    assert isinstance(slower, Retune)
+    assert slower.velocity == 0.5
+    assert len(guard.end()["flagged"]) == 1
+
+
+def test_dose_is_counted_and_ends_the_flight() -> None:
+    budget = begun(Budget(total_dose=0.15))
+    budget.tell(rows(50, i0=np.full(50, 0.5)))
+    assert budget.ask(now()) is None
+    budget.tell(rows(50, first=50))
+    assert budget.end()["dose_s"] == pytest.approx(0.15)
+    assert isinstance(budget.ask(now()), Finish)
+
+
+def test_time_left_hurries_the_line_then_ends_it() -> None:
+    budget = begun(Budget())
+    assert budget.ask(now(time_left=0.5)) is None
+    hurry = budget.ask(now(time_left=0.25))
+    assert isinstance(hurry, Retune)
+    assert hurry.velocity == pytest.approx(2.0)
+    assert isinstance(budget.ask(now(time_left=0.0)), Finish)
+
+
+def test_dose_per_pixel_bounds_the_plan_of_another_policy() -> None:
+    from flyscan.adaptive import SimulatedLine, Steering
+    from tests.adaptive.lines import RAIL, peak
+
+    def slowest(*policies: Any) -> float:
+        steering = Steering(Composite([*policies, PriorSpeed("y", 0.01, counting=False)]), RAIL)
+        context = line()
+        first = SimulatedLine(context, {"y": peak(0.4)}).fly(steering)
+        again = SimulatedLine(context, {"y": peak(0.4)}, first=len(first.rows)).fly(steering)
+        assert steering.fault is None
+        assert again.plan.profile is not None
+        return min(again.plan.profile.velocity)
+
+    assert slowest() < 0.2
+    assert slowest(Budget(pixel=0.01, pixel_dose=0.02)) == pytest.approx(0.5)
+
+
+def test_guards_come_before_speed() -> None:
+    both = Composite([BeamGuard(), Budget(total_dose=1e-6)])
+    both.begin(line())
+    both.tell(rows(50, i0=np.zeros(50)))
+    assert isinstance(both.ask(now()), Hold)
