@@ -44,10 +44,10 @@ def make_box(name: str, token: str, clock: Clock | None = None, **params: Any) -
 
 
 class Rest(NamedTuple):
-    """What was seen when the RunEngine was paused or suspended, `when` in seconds of the clock."""
+    """What was seen when the RunEngine was paused or suspended: at rest `since`, s of the clock."""
 
     kind: str
-    when: float
+    since: float
     moving: bool
 
 
@@ -66,6 +66,7 @@ class Rehearsal:
         self.clock = TellingClock()
         self.token = str(uuid.uuid4())
         params = {"token": self.token, "block_period": BLOCK_PERIOD, **params}
+        self.block_period: float = params["block_period"]
         self.host = TellingHost(
             {
                 "controllers": {"box": {"class": f"{__name__}:make_box", "params": params}},
@@ -109,6 +110,7 @@ class Rehearsal:
         self.RE.msg_hook = self._message
         self.RE.state_hook = lambda new, old: self._tell()
         self.RE.install_suspender(SuspendBoolHigh(self.switch))
+        self.limits = self.host.run(self.box.motion.limits()).result(PATIENCE)
 
     def close(self) -> None:
         station = self.host.station
@@ -177,6 +179,22 @@ class Rehearsal:
             or self.messages[-1].command == "wait_for"
         )
 
+    def told(self) -> bool:
+        """The flight knows of the interference, or there is none any more that could.
+
+        What the RunEngine takes to tell it is real time, in which the clock must not run ahead.
+        Between its checkpoints the RunEngine only remembers that it is to pause.
+        """
+        state = State(self.pilot.state)
+        waiting = state in (State.PREPARING, State.READY) and self.RE.deferred_pause_requested
+        return (
+            bool(self.pilot.holds)
+            or state.final
+            or state in (State.IDLE, State.ENDING, State.STOPPING)
+            or self.RE.state == "idle"
+            or waiting
+        )
+
     def pause(self) -> None:
         self.RE.request_pause()
 
@@ -206,6 +224,11 @@ class Rehearsal:
         time.sleep(0.15)  # the RunEngine counts interrupts only if 0.1 s apart
         self.ctrl_c()
 
+    def sigterm(self) -> None:
+        """What the signal makes a host's process do; this host is of no use afterwards."""
+        if self.host.station is not None:
+            self.host.run(self.host.station.close("it was ended by SIGTERM"))
+
     def flawed(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """The plan, with an exception raised inside it when :meth:`error` was called."""
 
@@ -227,6 +250,7 @@ class Rehearsal:
         """
         self.documents.clear()
         self.messages.clear()
+        self.file = ""
         self._seen.clear()
         self.rests.clear()
         start: Callable[[], Any] = lambda: self.RE(self.flawed(plan))  # noqa: E731
@@ -250,7 +274,9 @@ class Rehearsal:
             self.switch.put(False)
 
     def _note_rest(self, kind: str) -> None:
-        self.rests.append(Rest(kind, self.clock.now(), self.box.motion.moving))
+        motion = self.box.motion
+        since = max(track.end for track in motion.trajectories.values())
+        self.rests.append(Rest(kind, since, motion.moving))
 
     def settle(self) -> None:
         """The RunEngine does not wait for what unstage starts at a halt; this does."""
