@@ -79,9 +79,11 @@ class Rig:
 
     async def close(self) -> None:
         """End everything and disconnect."""
-        await self.close_run()
-        for box in (self.motion, self.capture, *self.monitors):
-            await box.close()
+        try:
+            await self.close_run()
+        finally:
+            for box in (self.motion, self.capture, *self.monitors):
+                await box.close()
 
     @property
     def limits(self) -> Mapping[str, AxisLimits]:

@@ -240,7 +240,7 @@ async def test_stop_is_safe_at_any_time():
 
 
 async def test_a_stage_in_the_line_already_is_refused():
-    async with bench(timeout=0.05) as b:
+    async with bench(timeout=0.5) as b:
         path = grid(points=40, lines=1)
         sweep = plan_sweep(path.segment(0), 0, LIMITS)
         await b.capture.save(path)
@@ -252,7 +252,7 @@ async def test_a_stage_in_the_line_already_is_refused():
 
 
 async def test_an_encoder_that_was_never_aligned_is_refused():
-    async with bench(timeout=0.05) as b:
+    async with bench(timeout=0.5) as b:
         path = grid(points=40, lines=1)
         sweep = plan_sweep(path.segment(0), 0, LIMITS)
         await b.capture._control.run("INENC1.SETP=0")
