@@ -1,4 +1,4 @@
-"""The PandA binding's way from socket to blocks as a Capture, for a source without controls."""
+"""The PandA binding's way from socket to blocks as a Capture, for a source without triggers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 from flyscan.controllers._axis_map import AxisMap
 from flyscan.controllers.panda._columns import channel_column, encoder_columns
 from flyscan.controllers.panda._config import ChannelSpec
+from flyscan.controllers.panda._control import ControlLink
 from flyscan.controllers.panda._data import DataLink
 from flyscan.controllers.panda._rows import RowAssembler
 from flyscan.controllers.panda._stream import RowStream
@@ -25,11 +26,11 @@ from flyscan.flight import (
     Sweep,
 )
 
-from ._source import CLOCK_HZ, GATE_TICKS, INDEX
+from ._box import CAPTURES, CLOCK_HZ, ROW_TICKS
 
 __all__ = ["SourceCapture"]
 
-HOST = "127.0.0.1"
+TIMEOUT = 5.0
 END_TIMEOUT = 300.0
 
 
@@ -50,12 +51,21 @@ def _columns() -> tuple:
 
 
 class SourceCapture(Capture):
-    """Captures dwells from the free-running source at `port`."""
+    """Captures dwells from a box that makes up its rows.
 
-    def __init__(self, name: str, port: int, clock: Clock | None = None) -> None:
+    Args:
+        name: for messages.
+        host, control, data: where the box is.
+        clock: real time if not given.
+    """
+
+    def __init__(
+        self, name: str, host: str, control: int, data: int, clock: Clock | None = None
+    ) -> None:
         self.name = name
-        self._port = port
         self._clock = clock or RealClock()
+        self._control = ControlLink(name, host, control, TIMEOUT)
+        self._link = partial(DataLink, name, host, data, TIMEOUT)
         self._columns = _columns()
         self._rows = 0
         self._stream: RowStream | None = None
@@ -70,10 +80,11 @@ class SourceCapture(Capture):
         return tuple(column.channel for column in self._columns)
 
     async def connect(self) -> None:
-        pass
+        await self._control.open()
 
     async def close(self) -> None:
         await self.stop()
+        await self._control.close()
 
     def validate(self, path: Path) -> tuple[str, ...]:
         return ()
@@ -98,11 +109,12 @@ class SourceCapture(Capture):
         self._rows = path.points - from_point
 
     async def begin(self, sweep: Sweep) -> None:
-        rows = RowAssembler(self.name, self._columns, INDEX, CLOCK_HZ)
-        rows.expect_gate(0, GATE_TICKS)
-        connect = partial(DataLink, self.name, HOST, self._port, 5.0)
-        self._stream = RowStream(self.name, connect, rows, self._clock, 5.0)
+        rows = RowAssembler(self.name, self._columns, None, CLOCK_HZ)
+        rows.expect_gate(0, ROW_TICKS)
+        self._stream = RowStream(self.name, self._link, rows, self._clock, TIMEOUT)
+        await self._control.run(*CAPTURES)
         await self._stream.open()
+        await self._control.run("*PCAP.ARM=")
         self._begun.set()
 
     async def reached(self) -> int:
@@ -123,6 +135,7 @@ class SourceCapture(Capture):
         pass
 
     async def disarm(self) -> int:
+        await self._control.run("*PCAP.DISARM=")
         self._disarmed.set()
         return self._rows
 
@@ -146,6 +159,7 @@ class SourceCapture(Capture):
         self._disarmed.set()
         if self._stream is not None:
             await self._stream.close()
+            await self._control.run("*PCAP.DISARM=")
 
     async def save(self, path: Path) -> None:
         pass

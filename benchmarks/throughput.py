@@ -1,7 +1,7 @@
 """How many rows per second go from the socket through HDF5 into documents.
 
-One source process (a PandA's data port that sends as fast as it is read, 56-byte rows, eight
-channels) feeds, one after the other:
+The simulated PandA (a process that sends rows as fast as they are read, 52 bytes of eight
+channels, time and exposure) feeds, one after the other:
 
 - a bare loop: receive, convert, write the same channels, times and exposures with h5py;
 - the barest loop: the captured words as they are, counts instead of micrometres;
@@ -19,27 +19,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path as FilePath
 from typing import Any
 
-import h5py
-import numpy as np
 from bluesky import plan_stubs as bps
 from bluesky import preprocessors as bpp
 from bluesky.run_engine import RunEngine
 from ophyd_async.core import StaticPathProvider, UUIDFilenameProvider, init_devices
 from pandablocks.asyncio import AsyncioClient
-from pandablocks.responses import FrameData
+from pandablocks.commands import Arm
+from pandablocks.responses import FrameData, ReadyData
 from scanspec.specs import Static
 
 from flyscan.devices import Flyer
@@ -47,96 +43,15 @@ from flyscan.flight.host import ProcessHost
 from flyscan.plans import fly
 from flyscan.storage import check_file
 
-from ._source import CLOCK_HZ, ROW
+from ._bare import as_captured, bare, in_units
+from ._box import CAPTURES, HERE, Box, Ports, panda
 
-HERE = FilePath(__file__).parent.parent
 HARDWARE_RATE = 1e6
 SETTLE = 0.25
-CHUNK = 16384
 ROW_BYTES = 90
-FLUSH_S = 0.25
-RESOLUTION = 0.001
-RECEIVE = 1 << 21
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
-PANDABLOCKS_HOST, PANDABLOCKS_PORT = "127.0.0.88", 8889
-
-
-@contextlib.contextmanager
-def source(*options: str) -> Iterator[int]:
-    """A streaming process; gives its port."""
-    command = [sys.executable, "-m", "benchmarks._source", *options]
-    with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE) as process:
-        try:
-            yield int(json.loads(process.stdout.readline())["port"])
-        finally:
-            process.terminate()
-
-
-Convert = Callable[[np.ndarray], dict[str, np.ndarray]]
-
-
-def as_captured(words: np.ndarray) -> dict[str, np.ndarray]:
-    """Every captured word."""
-    return {key: words[key] for key in ROW.names}
-
-
-def in_units(words: np.ndarray) -> dict[str, np.ndarray]:
-    """What flyscan stores of a row, point and segment numbers left out."""
-    gate = words["PCAP.GATE_DURATION.Value"]
-    columns = {
-        "time": (words["PCAP.TS_TRIG.Value"] - gate) / CLOCK_HZ,
-        "exposure": gate / CLOCK_HZ,
-        "I0": words["COUNTER1.OUT.Diff"],
-        "Fe": words["COUNTER2.OUT.Diff"],
-    }
-    for axis, encoder in (("x", "INENC1.VAL"), ("y", "INENC2.VAL")):
-        columns[axis] = words[f"{encoder}.Mean"] / gate * RESOLUTION
-        columns[f"{axis}_min"] = words[f"{encoder}.Min"] * RESOLUTION
-        columns[f"{axis}_max"] = words[f"{encoder}.Max"] * RESOLUTION
-    return columns
-
-
-def bare(port: int, directory: str, seconds: float, convert: Convert) -> float:
-    """Rows per second of a loop that does nothing but receive, convert and write."""
-    name = os.path.join(directory, "bare.h5")
-    with (
-        socket.create_connection(("127.0.0.1", port)) as sock,
-        h5py.File(name, "x", libver="v110") as file,
-    ):
-        columns = {
-            key: file.create_dataset(key, (0,), values.dtype, maxshape=(None,), chunks=(CHUNK,))
-            for key, values in convert(np.ones(1, ROW)).items()
-        }
-        file.swmr_mode = True
-        rows, elapsed = _receive_and_write(sock, columns, seconds, convert)
-    os.unlink(name)
-    return rows / elapsed
-
-
-def _receive_and_write(
-    sock: socket.socket, columns: dict[str, Any], seconds: float, convert: Convert
-) -> tuple[int, float]:
-    stream = sock.makefile("rb", RECEIVE)
-    sock.sendall(b"XML FRAMED RAW\n")
-    while stream.readline() != b"</header>\n":
-        pass
-    stream.readline()
-    buffer = memoryview(bytearray(2 * RECEIVE))
-    rows, began = 0, time.monotonic()
-    flushed = began
-    while (now := time.monotonic()) < began + seconds:
-        frame = buffer[: int.from_bytes(stream.read(8)[4:], "little") - 8]
-        stream.readinto(frame)
-        words = np.frombuffer(frame, ROW)
-        for key, values in convert(words).items():
-            columns[key].resize(rows + len(words), axis=0)
-            columns[key][rows:] = values
-        rows += len(words)
-        if now > flushed + FLUSH_S:
-            for column in columns.values():
-                column.flush()
-            flushed = now
-    return rows, time.monotonic() - began
+PANDABLOCKS_HOST = "127.0.0.88"
+"""An address of its own, for the client of pandablocks asks for the ports a PandA has."""
 
 
 def plain_client(seconds: float) -> float:
@@ -144,16 +59,23 @@ def plain_client(seconds: float) -> float:
 
     async def read() -> float:
         rows, began = 0, time.monotonic()
-        data = AsyncioClient(PANDABLOCKS_HOST).data(scaled=False)
-        async with contextlib.aclosing(data):
-            async for event in data:
-                if isinstance(event, FrameData):
-                    rows += len(event.data)
-                if time.monotonic() > began + seconds:
-                    break
+        async with AsyncioClient(PANDABLOCKS_HOST) as client:
+            data = client.data(scaled=False)
+            async with contextlib.aclosing(data):
+                async for event in data:
+                    if isinstance(event, ReadyData):
+                        await client.send(Arm())
+                        began = time.monotonic()
+                    elif isinstance(event, FrameData):
+                        rows += len(event.data)
+                    if time.monotonic() > began + seconds:
+                        break
         return rows / (time.monotonic() - began)
 
-    with source("--host", PANDABLOCKS_HOST, "--port", str(PANDABLOCKS_PORT)):
+    options = ("--control-port", "8888", "--data-port", "8889")
+    with panda(*options, host=PANDABLOCKS_HOST) as ports:
+        with Box(ports) as box:
+            box.run(*CAPTURES)
         return asyncio.run(read())
 
 
@@ -287,12 +209,12 @@ def room(directory: str) -> int:
     return free // 2 // ROW_BYTES
 
 
-def whole(port: int, directory: str, rows: int, seconds: float) -> Watch:
+def whole(ports: Ports, directory: str, rows: int, seconds: float) -> Watch:
     """Fly `rows` rows, triggered within `seconds`, through host, file and RunEngine."""
     config = {
         "controllers": {
             "stage": {"class": "flyscan.testing:MemoryBox", "params": {"axes": ["x", "y"]}},
-            "source": {"class": "benchmarks._capture:SourceCapture", "params": {"port": port}},
+            "source": {"class": "benchmarks._capture:SourceCapture", "params": asdict(ports)},
         },
         "flyers": {"fast": {"motion": "stage.motion", "capture": "source"}},
     }
@@ -328,15 +250,15 @@ def main(argv: list[str]) -> dict[str, Any]:
     # The host imports the capture above from where this package is.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
     with tempfile.TemporaryDirectory(dir=options.dir) as directory:
-        with source() as port:
-            before = bare(port, directory, short, in_units)
+        with panda() as ports:
+            before = bare(ports, directory, short, in_units)
             rows = min(round(before * options.seconds), room(directory))
-            watch = whole(port, directory, rows, 1.0)
-            bare_rate = (before + bare(port, directory, short, in_units)) / 2
-            barest_rate = bare(port, directory, short, as_captured)
-        with source("--rate", str(HARDWARE_RATE)) as port:
+            watch = whole(ports, directory, rows, 1.0)
+            bare_rate = (before + bare(ports, directory, short, in_units)) / 2
+            barest_rate = bare(ports, directory, short, as_captured)
+        with panda("--rate", str(HARDWARE_RATE)) as ports:
             rows = round(HARDWARE_RATE * max(short, 2.0))
-            at_hardware_rate = whole(port, directory, rows, rows / HARDWARE_RATE)
+            at_hardware_rate = whole(ports, directory, rows, rows / HARDWARE_RATE)
     pandablocks_rate = plain_client(short)
     pages_rate = event_pages(short)
     return {
