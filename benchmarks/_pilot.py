@@ -8,20 +8,30 @@ so that a run is the same however fast the machine is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from flyscan.flight import ManualClock, State
 from flyscan.flight.host import InProcessHost
+from flyscan.storage import Hdf5Sink
 
 if TYPE_CHECKING:
     from ._rehearsal import Rehearsal
 
-__all__ = ["PATIENCE", "Moment", "Pilot", "Strike", "Switch", "TellingClock", "TellingHost"]
+__all__ = [
+    "PATIENCE",
+    "Moment",
+    "Pilot",
+    "Strike",
+    "Switch",
+    "TellingClock",
+    "TellingHost",
+    "TellingSink",
+]
 
 PATIENCE = 5.0
-DISK = 0.002  # real seconds: the clock would run far ahead of a flush by a worker thread
 
 
 class TellingClock(ManualClock):
@@ -44,6 +54,31 @@ class TellingHost(InProcessHost):
     def _emit(self, flyer: str, event: dict[str, Any]) -> None:
         self.listener(event)
         super()._emit(flyer, event)
+
+
+class TellingSink(Hdf5Sink):
+    """Says whether a thread is writing: the clock would run far ahead of it."""
+
+    writing: ClassVar[int] = 0
+    tell: ClassVar[Callable[[], None]] = staticmethod(lambda: None)
+
+    async def begin_flight(self, flight: int, path: Mapping[str, object]) -> None:
+        with _writing():
+            await super().begin_flight(flight, path)
+
+    async def flush(self) -> int:
+        with _writing():
+            return await super().flush()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    TellingSink.writing += 1
+    try:
+        yield
+    finally:
+        TellingSink.writing -= 1
+        TellingSink.tell()
 
 
 class Switch:
@@ -125,7 +160,7 @@ class Pilot:
             self._news.clear()
             await clock.advance(0)
             deadline = clock.next_deadline
-            if deadline is None or self.state == State.HELD:
+            if deadline is None or self.state == State.HELD or TellingSink.writing:
                 await self._news.wait()
                 continue
             if self.state == State.FLYING:
@@ -139,8 +174,6 @@ class Pilot:
             else:
                 await clock.advance_to(deadline)
                 await self._until(self._described)
-                if self.state == State.HOLDING:
-                    await asyncio.sleep(DISK)
 
     def _resumed(self) -> bool:
         """The RunEngine lets devices resume a moment before it does so itself."""

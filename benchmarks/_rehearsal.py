@@ -25,7 +25,7 @@ from flyscan.devices import Flyer
 from flyscan.flight import Clock, State
 from flyscan.testing import MemoryBox
 
-from ._pilot import PATIENCE, Moment, Pilot, Switch, TellingClock, TellingHost
+from ._pilot import PATIENCE, Moment, Pilot, Switch, TellingClock, TellingHost, TellingSink
 
 __all__ = ["Documents", "Rehearsal", "Rest"]
 
@@ -77,6 +77,7 @@ class Rehearsal:
                         "options": dict(options),
                     }
                 },
+                "sink": f"{TellingSink.__module__}:TellingSink",
             },
             clock=self.clock,
         )
@@ -104,7 +105,7 @@ class Rehearsal:
         self._loop = loop
         self.pilot = Pilot(self)
         self.host.listener = self.pilot.on_event
-        self.clock.tell = self.pilot.tell
+        self.clock.tell = TellingSink.tell = self.pilot.tell
         self._flying = self.host.run(self.pilot.fly())
         self.RE.subscribe(self._document)
         self.RE.msg_hook = self._message
