@@ -80,16 +80,18 @@ def fit_duration(
     low: FloatArray = np.log(v_min / shape.max(axis=-1)) - 1.0
     high: FloatArray = np.log(ceiling.max(axis=-1) / shape.min(axis=-1)) + 1.0
     speed, seconds = profile(high)
-    slack = seconds < duration
+    unfit = seconds < (1 - CLOSE) * duration
     for _ in range(MAX_STEPS):
-        middle: FloatArray = 0.5 * (low + high)
+        if not unfit.any():
+            break
+        middle = np.asarray(0.5 * (low + high), dtype=np.float64)
         trial, took = profile(middle)
         fast = took <= duration
-        speed = np.where((fast & slack)[..., None], trial, speed)
-        seconds = np.where(fast & slack, took, seconds)
+        better = fast & unfit  # a line that fits is left alone, whatever the others need
+        speed = np.where(better[..., None], trial, speed)
+        seconds = np.where(better, took, seconds)
+        unfit &= seconds < (1 - CLOSE) * duration
         low, high = np.where(fast, low, middle), np.where(fast, middle, high)
-        if np.all((seconds > (1 - CLOSE) * duration) | ~slack):
-            break
     # Slower by a common factor needs less acceleration: the remainder goes in exactly.
     factor = np.minimum(seconds / duration, 1.0)
     return speed * factor[..., None], seconds / factor

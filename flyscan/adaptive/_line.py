@@ -63,6 +63,8 @@ class LineRecord:
     parts: list[Rows] = field(default_factory=list[Rows])
     bad: int = 0
     total: int = 0
+    _last_point: int = -1
+    _reached: float = -np.inf
 
     def add(self, rows: Rows) -> Rows:
         """Take in a block; gives its good rows.
@@ -77,6 +79,8 @@ class LineRecord:
                 remedy="this is a defect of what hands rows to the policies; report it",
             )
         rows = rows.screened(self.channels, self.saturation)
+        self._forget_from(rows)
+        self._require_order(rows)
         good = rows.usable
         self.parts.append(rows)
         self.total += len(rows)
@@ -88,6 +92,39 @@ class LineRecord:
                 remedy="check detector and beam; the line is flown uniformly",
             )
         return rows.take(good)
+
+    def _forget_from(self, rows: Rows) -> None:
+        """Rows of points that are flown again after a hold replace those there were."""
+        line = rows.point[rows.pass_number == 0]
+        if not len(line) or line[0] > self._last_point:
+            self._last_point = int(line[-1]) if len(line) else self._last_point
+            return
+        first, self._last_point = int(line[0]), int(line[-1])
+        self.parts = [
+            part.take((part.point < first) | (part.pass_number > 0)) for part in self.parts
+        ]
+        self._reached = -np.inf
+        for part in self.parts:
+            self._reached = max(self._reached, self._ends(part).max(initial=-np.inf))
+
+    def _require_order(self, rows: Rows) -> None:
+        """Good rows of the line itself go forwards, up to half a row of jitter."""
+        use = rows.usable & (rows.pass_number == 0)
+        along = self.along(rows.take(use))
+        if not len(along):
+            return
+        before = np.concatenate(([self._reached], along.stop[:-1]))
+        length = along.stop - along.start
+        if np.any(length <= 0) or np.any(along.start < before - 0.5 * length):
+            raise CaptureError(
+                "rows of one pass overlap or stand still",
+                device=", ".join(self.channels),
+                remedy="pass numbers must change where the stage turns; check the encoder channel",
+            )
+        self._reached = float(along.stop[-1])
+
+    def _ends(self, rows: Rows) -> FloatArray:
+        return self.along(rows.take(rows.usable & (rows.pass_number == 0))).stop
 
     def along(self, rows: Rows) -> Rows:
         """Rows with positions as distance along the line."""

@@ -143,7 +143,7 @@ def fit(
     data = _Data(edges, counts, exposure)
     if data.total <= 0:
         raise ConfigurationError(
-            f"no counts to fit a {model.name} to",
+            f"no counts to fit the {model.name} to",
             remedy="check shutter, detector and the channel's name",
         )
     found: list[Fit] = []

@@ -18,7 +18,7 @@ __all__ = ["PriorSpeed", "learn_passes", "plan_lines"]
 
 REFRESH = 20
 SURPRISES = 2
-TOLERANCE = 4.0
+TOLERANCE = 2.0
 """A surprise is an error this many times the worst that was planned for."""
 
 

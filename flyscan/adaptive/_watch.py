@@ -132,7 +132,13 @@ class Watch:
         """Take in the next good rows, with positions as distance along the line."""
         if not len(rows):
             return
-        joined = rows if self._recent is None else Rows.joined((self._recent, rows))
+        recent = self._recent
+        if recent is not None and rows.start[0] < recent.stop[-1] - 0.5 * (
+            rows.stop[0] - rows.start[0]
+        ):
+            recent = recent.take(recent.stop <= rows.start[0])  # flown again after a hold
+            self._settled = min(self._settled, float(rows.start[0]))
+        joined = rows if recent is None else Rows.joined((recent, rows))
         self._recent = joined.last(CONTEXT)
         curve = self._curve(joined)
         flagged, begins = suspicions(curve, self.tolerated, self._width)
