@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from flyscan.adaptive import PriorSpeed, Sampled, Task, curvature_on, plan_speed, poisson_variance
@@ -78,8 +78,9 @@ def test_dilation_is_the_largest_within_reach(values: list[float], reach: int) -
 def test_rows_of_the_allowed_length_keep_the_error(error: float, bend: float, noise: float) -> None:
     for variance in (0.0, noise):
         length = allowed_length(error, np.array([bend]), np.array([variance]), 0.05)
+        assume(length[0] > 1e-4 * 0.05)  # shorter rows than any stage can fly
         found = np.sqrt(local_square(length, np.array([bend]), np.array([variance]), 0.05))
-        assert found[0] <= 2.0 * error
+        assert found[0] <= 1.6 * error
 
 
 def flying(width: float = 0.02) -> Task:
