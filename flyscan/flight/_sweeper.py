@@ -1,0 +1,256 @@
+"""The sweeper: flies part after part, comes to rest when told to, and goes on from there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from ..errors import CaptureError, LedgerError
+from ._changed import Changed
+from ._clock import Clock
+from ._contract import Capture, JoinOutcome, Motion
+from ._intake import SegmentAccount
+from ._itinerary import Itinerary
+from ._limits import AxisLimits
+from ._recorder import FlightOptions, Recorder
+from ._segment import Segment
+from ._state import Event, State
+from ._status import Status
+from ._sweep import Sweep, plan_sweep
+from ._watchdog import cancel, overdue, within
+
+__all__ = ["Sweeper"]
+
+
+class Sweeper:
+    """Joins one Motion and one Capture, sweep by sweep.
+
+    Starting, resuming and going back are the same calls with another first point.
+    """
+
+    def __init__(
+        self,
+        motion: Motion,
+        capture: Capture,
+        clock: Clock,
+        itinerary: Itinerary,
+        recorder: Recorder,
+        status: Status,
+        options: FlightOptions,
+        changed: Changed,
+    ) -> None:
+        self._motion = motion
+        self._capture = capture
+        self._clock = clock
+        self._itinerary = itinerary
+        self._recorder = recorder
+        self._intake = recorder.intake
+        self._status = status
+        self._options = options
+        self._changed = changed
+        self._approach: asyncio.Task[None] | None = None
+        self._triggered = 0
+        self._counted_to = 0
+        self._held_sweep = False
+        self._begun: Segment | None = None
+        self.command = asyncio.Lock()
+        self.limits: Mapping[str, AxisLimits] = {}
+
+    # --- from outside ----------------------------------------------------------------------
+
+    async def go_to(self, origin: Sweep) -> None:
+        """Go to the first run-up, however often it is interrupted on the way."""
+        while not await self._go_to_origin(origin):
+            await self._status.permission()
+            async with self.command:  # a hold has it until everything rests
+                pass
+
+    async def hold_approach(self) -> None:
+        """Break off the way to the first run-up; return at rest."""
+        async with self.command:
+            await cancel(self._approach)
+            await self._motion.hold()
+
+    async def come_to_rest(self) -> bool:
+        """Hold: triggers first, then the stage, then every row that was triggered.
+
+        Returns:
+            False if the flight came to its end meanwhile.
+        """
+        await cancel(self._approach)
+        async with self.command:
+            await self._capture.hold()
+            await self._motion.hold()
+        self._changed.notify()
+        await self._status.resting()
+        if self._status.state is State.HOLDING:
+            await self._recorder.settle(self._triggered, lambda: self._status.over)
+        return self._status.state is State.HOLDING
+
+    async def break_off(self) -> None:
+        """Let no approach go on."""
+        await cancel(self._approach)
+
+    # --- the flight ------------------------------------------------------------------------
+
+    async def fly(self) -> None:
+        """Fly everything, then end the capture.
+
+        Raises:
+            LedgerError: the box has other rows than triggers were made.
+        """
+        while await self._fly_next():
+            self._recorder.close_accounts()
+        self._status.go(Event.LANDED)
+        self._recorder.winding_up = True
+        rows = await self._capture.disarm()
+        if rows != self._triggered:
+            raise LedgerError(
+                f"the box captured {rows} rows for {self._triggered} triggers",
+                device=self._capture.name,
+                remedy="a trigger was lost or doubled: check cables and gate width",
+            )
+        await self._recorder.settle(rows, lambda: self._status.state.final)
+
+    async def _fly_next(self) -> bool:
+        """Fly the next part; False when nothing is left."""
+        part = self._itinerary.next()
+        if part is None:
+            # Only when every row is in can it be said that nothing has to be flown again.
+            await self._recorder.await_last(self._triggered, lambda: self._status.over)
+            return bool(self._divert(None))
+        account = self._intake.account(part)
+        account.flown = False
+        point = part.first_point
+        while point < part.end_point and not self._itinerary.diverted:
+            point = await self._sweep(part, point, account)
+        if self._itinerary.diverted:
+            point = await self._leave(part, point, account)
+            self._divert(part.part(point, part.end_point) if point < part.end_point else None)
+        account.flown = not self._itinerary.pending(part.index)
+        return True
+
+    def _divert(self, rest: Segment | None) -> list[Segment]:
+        again = self._itinerary.divert(rest)
+        for part in again:
+            self._intake.account(part).flown = False
+        return again
+
+    async def _leave(self, part: Segment, point: int, account: SegmentAccount) -> int:
+        """Take back the triggers before going elsewhere; returns the next point by then."""
+        point = await self._settled(point, account)
+        if self._begun is part:
+            await self._capture.withdraw()
+            point = await self._note_triggers(account)
+        return point
+
+    async def _sweep(self, part: Segment, point: int, account: SegmentAccount) -> int:
+        """Fly a part of the path from `point`; returns the next point to fly."""
+        point = await self._settled(point, account)
+        if point == part.end_point or self._itinerary.diverted:
+            return point
+        sweep = plan_sweep(part, point, self.limits)
+        began = self._clock.now()
+        there = await self._go_to_origin(sweep)
+        account.spend("turnaround", self._clock.now() - began)
+        if not there or not await self._start(sweep, account):
+            return point
+        began = self._clock.now()
+        outcome = await self._ride(sweep)
+        if outcome is JoinOutcome.HELD:
+            account.holds += 1
+            self._held_sweep = True
+            point = await self._note_triggers(account)
+        else:
+            point = await self._note_triggers(account, await self._capture.end(sweep))
+            if point < part.end_point and self._status.may_fly:
+                raise self._missed(sweep, point)
+        account.spend("line", self._clock.now() - began)
+        return point
+
+    async def _start(self, sweep: Sweep, account: SegmentAccount) -> bool:
+        """Make triggers ready and set off; False if a hold was faster."""
+        began = self._clock.now()
+        async with self.command:
+            if not self._status.may_fly:
+                return False
+            await self._capture.begin(sweep)
+            self._intake.begin(self._triggered, sweep.from_point)
+            self._counted_to, self._begun = sweep.from_point, sweep.segment
+            account.spend("reconfiguration", self._clock.now() - began)
+            account.sweeps += 1
+            if not sweep.static:
+                await self._motion.start(sweep)
+        return True
+
+    async def _settled(self, point: int, account: SegmentAccount) -> int:
+        """Wait until the flight may go on; returns the next point to fly by then."""
+        began = self._clock.now()
+        held = not self._status.may_fly
+        await self._status.clearance()
+        if held:
+            account.spend("waiting", self._clock.now() - began)
+        if not self._held_sweep:
+            return point
+        self._held_sweep = False  # a trembling stage may have passed one more point meanwhile
+        return await self._note_triggers(account)
+
+    async def _note_triggers(self, account: SegmentAccount, reached: int | None = None) -> int:
+        """Count the triggers made since the last look; returns the next point."""
+        point = await self._capture.reached() if reached is None else reached
+        made = point - self._counted_to
+        self._counted_to = point
+        self._triggered += made
+        account.triggered += made
+        self._recorder.expect(self._triggered)
+        return point
+
+    async def _go_to_origin(self, sweep: Sweep) -> bool:
+        """Go to the run-up; False if a hold came in between."""
+        if not self._status.may_fly:
+            return False
+        self._approach = asyncio.create_task(self._motion.prepare(sweep), name="flyscan-approach")
+        try:
+            await asyncio.wait((self._approach,))
+        except asyncio.CancelledError:
+            await cancel(self._approach)
+            raise
+        if self._approach.cancelled():
+            return False
+        self._approach.result()
+        return self._status.may_fly
+
+    async def _ride(self, sweep: Sweep) -> JoinOutcome:
+        """Wait until the sweep is over or held."""
+        if sweep.static:
+            return await self._dwell(sweep)
+        limit = sweep.duration + self._options.margin
+        late = overdue(
+            self._motion.name,
+            f"the end of segment {sweep.segment.index}",
+            limit,
+            "check that the stage moves and is not blocked",
+        )
+        return await within(self._clock, limit, self._motion.join(), late)
+
+    async def _dwell(self, sweep: Sweep) -> JoinOutcome:
+        """Frames at rest: time passes instead of distance; a hold cuts it short."""
+        timer = asyncio.ensure_future(self._clock.sleep(sweep.duration))
+        held = asyncio.ensure_future(
+            self._changed.wait_for(lambda: not self._status.may_fly and not self.command.locked())
+        )
+        try:
+            await asyncio.wait((timer, held), return_when=asyncio.FIRST_COMPLETED)
+            return JoinOutcome.HELD if held.done() else JoinOutcome.DONE
+        finally:
+            await cancel(timer, held)
+
+    def _missed(self, sweep: Sweep, point: int) -> CaptureError:
+        segment = sweep.segment
+        return CaptureError(
+            f"segment {segment.index} ended with {segment.end_point - point} of "
+            f"{segment.points} triggers missing, from point {point} on",
+            device=self._capture.name,
+            remedy="check that the encoder follows the stage and that the run-up begins before "
+            "the first trigger",
+        )
