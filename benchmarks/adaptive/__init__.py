@@ -63,7 +63,9 @@ def _jobs(seeds: int, *, quick: bool) -> list[Job]:
     features = ("S1",) if quick else WITH_FEATURES
     edge = range(0, 4 if quick else 400, 2 if quick else CHUNK)
     jobs: list[Job] = [
-        (going_back, (name, delay, seeds)) for name in reversed(features) for delay in BACK_DELAYS
+        (going_back, (name, delay, seeds if delay == max(BACK_DELAYS) else max(4, seeds // 4)))
+        for name in reversed(features)
+        for delay in BACK_DELAYS
     ]
     jobs += [(step_scan_figures, (name, max(2, seeds // 4))) for name in reversed(features)]
     cells = [
@@ -74,7 +76,7 @@ def _jobs(seeds: int, *, quick: bool) -> list[Job]:
     ]
     jobs += [(cell_result, (cell, seeds, 100 + i)) for i, cell in enumerate(cells)]
     cases = CASES[4:6] if quick else CASES
-    jobs += [(map_result, (*case, 2 * seeds)) for case in cases]
+    jobs += [(map_result, (*case, 3 * seeds // 2)) for case in cases]
     jobs += [(known_before, (name, seeds)) for name in features]
     jobs += [(new_feature, (delay, seeds // 2)) for delay in map(float, DELAYS)]
     jobs += [(edge_errors, (peak, range(i, i + edge.step))) for peak in PEAKS for i in edge]

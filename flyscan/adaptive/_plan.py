@@ -22,8 +22,8 @@ EXPONENTS = ((0.4, 0.0), (0.3, 0.1), (0.22, 0.44), (0.1, 0.4), (0.0, 0.44))
 CURVATURE_FLOOR = 1e-6
 NOISE_FLOOR = 1e-2
 WORTHWHILE = 1.1
-TIMES = np.geomspace(0.4, 40.0, 33)
-SMOOTHING = np.linspace(0.0, 1.0, 8)
+TIMES = np.geomspace(0.4, 40.0, 24)
+SMOOTHING = 8
 INTERPOLATION = 0.13
 WIDEST = 5.0
 """Widest smoothing in feature widths, as half-width of a moving mean."""
@@ -84,10 +84,12 @@ def local_square(
     bias = INTERPOLATION * curvature * length**2
     best = bias**2 + 0.67 * noise
     if np.any(noise > 0):
-        top = np.maximum(WIDEST * width, length)
-        for t in SMOOTHING:
-            b = length ** (1 - t) * top**t
-            best = np.minimum(best, (curvature * b**2 / 6 + bias) ** 2 + noise * length / (2 * b))
+        widening = np.maximum(WIDEST * width / length, 1.0) ** (1 / (SMOOTHING - 1))
+        b = length
+        for _ in range(SMOOTHING):
+            smooth = (curvature * b**2 / 6 + bias) ** 2 + noise * length / (2 * b)
+            best = np.minimum(best, smooth)
+            b = b * widening
     return best
 
 

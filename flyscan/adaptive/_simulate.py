@@ -64,6 +64,7 @@ class SimulatedLine:
     _speed: FloatArray = field(default_factory=lambda: np.empty(0), init=False, repr=False)
     _edges: FloatArray = field(default_factory=lambda: np.empty(0), init=False, repr=False)
     _row: int = field(default=0, init=False, repr=False)
+    _rows: int = field(default=0, init=False, repr=False)
 
     def fly(self, steering: Steering) -> Flown:
         """Fly the line as `steering` decides."""
@@ -191,7 +192,8 @@ class SimulatedLine:
             return
         line = self.line
         x = line.start + line.direction * edges
-        first = self.first + sum(map(len, self._told))
+        first = self.first + self._rows
+        self._rows += n
         live = np.full(n, line.period)
         length = np.abs(np.diff(x))
         counts: dict[str, FloatArray] = {}

@@ -61,6 +61,8 @@ def suspicions(
         middle, length, rate, variance = _runs(sampled, scale)
         value, error = second_difference(middle, rate, variance, scale)
         sure = np.maximum(np.abs(value) - GATE * error, 0.0)
+        if not sure.any():
+            continue
         inner = slice(scale, -scale)
         noise = variance[..., inner] * scale
         row = length[..., inner] / scale
