@@ -12,12 +12,14 @@ import pytest
 from flyscan.controllers.panda._columns import GATE, TIMESTAMP, Column
 from flyscan.controllers.panda._data import DataLink
 from flyscan.controllers.panda._rows import RowAssembler
-from flyscan.controllers.panda._stream import QUEUED, RowStream
+from flyscan.controllers.panda._stream import FULL, QUEUED, RowStream
 from flyscan.errors import CaptureError, ControllerError, WatchdogError
 from flyscan.flight import Block, Channel, RealClock
 from tests.controllers.test_panda_wire import server
 
 DTYPE = np.dtype([("COUNTER1.OUT.Diff", "<i4"), (GATE, "<i4"), (TIMESTAMP, "<i8")])
+ROW_BYTES = 20
+"""Of a row in a block: time, exposure and the counter."""
 Script = Callable[[int, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -235,18 +237,39 @@ async def test_closing_ends_a_reader_that_waits():
 
 
 async def test_a_reader_that_is_late_finds_everything():
-    """Intake stops at a full queue and goes on when there is room."""
-    count = 4 * QUEUED
+    """Intake stops when enough bytes wait, and goes on when there is room."""
+    many = 100_000
+    count = 4 * QUEUED // ROW_BYTES // many
 
     async def script(_: int, writer: asyncio.StreamWriter) -> None:
         writer.write(header())
         for i in range(count):
-            writer.write(frame(i, i + 1))
+            writer.write(frame(i * many, (i + 1) * many))
             await writer.drain()
-            await asyncio.sleep(0.0005)
-        writer.write(f"END {count} Ok\n".encode())
+        writer.write(f"END {count * many} Ok\n".encode())
 
     async with stream(script) as s:
         s.ending = True
-        await asyncio.sleep(0.2)
-        assert await take(s, []) == list(range(count))
+        before = -1
+        while s.rows.accepted > before:
+            before = s.rows.accepted
+            await asyncio.sleep(0.05)
+        assert QUEUED <= before * ROW_BYTES < 2 * QUEUED
+        blocks = [block async for block in s.blocks()]
+        numbers = np.concatenate([block.columns["n"] for block in blocks])
+        assert np.array_equal(numbers, np.arange(count * many))
+
+
+async def test_what_waited_long_comes_in_handy_blocks():
+    """Blocks stay small enough for the caches however much has come meanwhile."""
+    count, many = 40, 10_000
+
+    async def script(_: int, writer: asyncio.StreamWriter) -> None:
+        frames = (frame(i * many, (i + 1) * many) for i in range(count))
+        writer.write(header() + b"".join(frames) + f"END {count * many} Ok\n".encode())
+
+    async with stream(script) as s:
+        s.ending = True
+        lengths = [len(block) async for block in s.blocks()]
+        assert sum(lengths) == count * many
+        assert max(lengths) * DTYPE.itemsize < FULL + many * DTYPE.itemsize

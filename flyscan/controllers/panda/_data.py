@@ -19,7 +19,7 @@ from ._pandablocks import Data, DataConnection, FrameData, ReadyData
 __all__ = ["DataLink"]
 
 CHUNK = 1 << 20
-LIMIT = 32 << 20
+LIMIT = 16 << 20
 
 
 class _Intake(asyncio.BufferedProtocol):

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...errors import CaptureError, ConnectionLostError, FlyscanError, WatchdogError
 from ...flight import Block, Clock, EndReason, within
+from ._backlog import Backlog
 from ._columns import Words
 from ._data import DataLink
 from ._ends import PLANNED, end_error
@@ -18,8 +19,11 @@ from ._rows import RowAssembler
 
 __all__ = ["RowStream"]
 
-#: Blocks waiting for the reader of :meth:`RowStream.blocks` before intake stops.
-QUEUED = 64
+#: Bytes waiting for the reader of :meth:`RowStream.blocks` before intake stops.
+QUEUED = 8 << 20
+#: Bytes of rows from which on a block is made without looking for more: what comes at once when
+#: the reader was late would make blocks that no cache holds.
+FULL = 1 << 20
 #: In raw format the box checks a frame only after sending it and says `Data overrun` right
 #: behind a spoilt one; so the newest frame waits this long (s) before it is believed.
 GRACE = 0.002
@@ -54,9 +58,10 @@ class RowStream:
         self._clock = clock
         self._patience = patience
         self._link = connect()
-        self._queue: asyncio.Queue[Block | None] = asyncio.Queue(QUEUED)
+        self._backlog = Backlog(QUEUED)
         self._held: FrameData | None = None
         self._believed: list[Words] = []
+        self._believed_bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._streaming = False
         self._resuming = False
@@ -88,8 +93,7 @@ class RowStream:
             # We have just cancelled it ourselves.
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        if self._queue.empty():
-            self._queue.put_nowait(None)
+        self._backlog.end()
 
     def raise_error(self) -> None:
         """Raise what the stream failed of, if it did."""
@@ -155,10 +159,7 @@ class RowStream:
         Raises:
             CaptureError, ConnectionLostError: see :meth:`flyscan.flight.Capture.blocks`.
         """
-        while not (self.over and self._queue.empty()):
-            block = await self._queue.get()
-            if block is None:
-                break
+        while (block := await self._backlog.get()) is not None:
             yield block
         self.raise_error()
 
@@ -184,7 +185,7 @@ class RowStream:
             self.reason = EndReason(False, self.rows.accepted, self.error.problem)
         finally:
             self._link.close()
-        await self._queue.put(None)
+            self._backlog.end()
 
     async def _read(self) -> None:
         """Take in events until the end, or until the connection is lost."""
@@ -211,7 +212,9 @@ class RowStream:
     async def _take(self, event: Data) -> None:
         if isinstance(event, FrameData):
             if self._held is not None:
-                self._believed.append(self._held.data)
+                self._accept(self._held)
+                if self._believed_bytes >= FULL:
+                    await self._hand_on()
             self._held = event
         elif isinstance(event, StartData):
             self.rows.start(event)
@@ -219,21 +222,25 @@ class RowStream:
         elif isinstance(event, EndData):
             await self._end(event)
 
+    def _accept(self, frame: FrameData) -> None:
+        self._believed.append(frame.data)
+        self._believed_bytes += frame.data.nbytes
+
     async def _believe(self) -> None:
         """Hand on the newest frame too, now that the box has not taken it back."""
         if self._held is not None:
-            self._believed.append(self._held.data)
+            self._accept(self._held)
             self._held = None
         await self._hand_on()
 
     async def _hand_on(self) -> None:
         """Make one block of the frames that came together: small ones cost as much as large."""
-        frames, self._believed = self._believed, []
+        frames, self._believed, self._believed_bytes = self._believed, [], 0
         if not frames:
             return
         block = self.rows.feed(frames[0] if len(frames) == 1 else np.concatenate(frames))
         if block is not None:
-            await self._queue.put(block)
+            await self._backlog.put(block)
 
     async def _end(self, event: EndData) -> None:
         if event.reason is PandaEnd.DATA_OVERRUN:
