@@ -126,6 +126,17 @@ def test_stale_data_never_speeds_up() -> None:
     assert slower.allowed == Retune("slower", velocity=0.5)
 
 
+@pytest.mark.parametrize(
+    ("moment", "why"),
+    [
+        ({"held": True}, "refused: the flight holds"),
+        ({"at_end": True}, "refused: the line is over"),
+    ],
+)
+def test_no_retune_of_a_stage_that_stands(moment: dict[str, Any], why: str) -> None:
+    assert RAIL.check(Retune("on", velocity=0.5), now(**moment), line()).reasons == (why,)
+
+
 def test_a_command_that_acts_after_the_end_is_refused() -> None:
     ruling = RAIL.check(Retune("late", velocity=1.2), now(position=0.995), line(latency=0.01))
     assert ruling.reasons == ("refused: it would act after the end of the line",)
