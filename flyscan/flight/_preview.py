@@ -24,34 +24,48 @@ class PreviewSampler:
     def __init__(self, channels: tuple[Channel, ...], period: float) -> None:
         self._names = tuple(c.name for c in channels if c.shape == ())
         self._period_ns = round(period * 1e9)
-        self._pending: list[Frames] = []
-        self._last_ns: int | None = None
+        self._last: Frames | None = None
+        self._segment: int = -1
+        self._count = 0
+        self._sums: dict[str, float] = {}
+        self._shown_ns: int | None = None
 
     def add(self, frames: Frames) -> dict[str, Any] | None:
         """Take frames; a row when one is due."""
         if not len(frames):
             return None
-        self._pending.append(frames)
+        self._sum(frames)
+        self._last = frames
         now = int(frames.block.time_ns[-1])
-        if self._last_ns is not None and now - self._last_ns < self._period_ns:
+        if self._shown_ns is not None and now - self._shown_ns < self._period_ns:
             return None
         return self.finish()
 
     def finish(self) -> dict[str, Any] | None:
         """A row from what is pending, at the end of a flight or before a hold."""
-        if not self._pending:
+        last, self._last = self._last, None
+        if last is None:
             return None
-        last = self._pending[-1]
-        inside = [f.segment == last.segment[-1] for f in self._pending]
-        self._last_ns = int(last.block.time_ns[-1])
+        self._shown_ns = int(last.block.time_ns[-1])
         row: dict[str, Any] = {
             "frame": last.first_frame + len(last) - 1,
             "point": int(last.point[-1]),
-            "time": self._last_ns / 1e9,
+            "time": self._shown_ns / 1e9,
         }
-        for name in self._names:
-            columns = [np.asarray(f.block.columns[name], float) for f in self._pending]
-            line = [column[mask] for column, mask in zip(columns, inside, strict=True)]
-            row[name] = float(np.mean(np.concatenate(line)))
-        self._pending.clear()
+        row |= {name: total / self._count for name, total in self._sums.items()}
+        self._count = 0
         return row
+
+    def _sum(self, frames: Frames) -> None:
+        """Add the frames of the newest segment to its sums."""
+        segment = int(frames.segment[-1])
+        if segment != self._segment or not self._count:
+            self._segment, self._count = segment, 0
+            self._sums = dict.fromkeys(self._names, 0.0)
+        inside = frames.segment == segment
+        whole = bool(inside.all())
+        self._count += int(np.count_nonzero(inside))
+        for name in self._names:
+            column = frames.block.columns[name]
+            part = column if whole else column[inside]
+            self._sums[name] += float(np.sum(part, dtype=np.float64))

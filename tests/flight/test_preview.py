@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from flyscan.flight import Block, Channel, Frames
@@ -51,6 +53,29 @@ def test_a_row_does_not_average_across_a_turnaround() -> None:
     assert row is not None
     assert row["frame"] == 5
     assert row["x"] == 0.5
+
+
+def test_a_segment_flown_again_begins_anew() -> None:
+    sampler = PreviewSampler(CHANNELS, period=1.0)
+    sampler.add(frames(0, [0], [0.0]))
+
+    sampler.add(frames(1, [0], [100.0]))
+    sampler.add(frames(2, [1], [50.0]))
+    sampler.add(frames(3, [0, 0], [2.0, 4.0]))
+    row = sampler.finish()
+
+    assert row is not None
+    assert row["x"] == 3.0
+
+
+def test_whole_numbers_are_averaged_without_overflow() -> None:
+    sampler = PreviewSampler((Channel("n", "<i4"),), period=1.0)
+    taken = frames(0, [0, 0], [0.0, 1.0])
+    counts = {"n": np.array([2**31 - 1, 2**31 - 3], np.int32)}
+    row = sampler.add(replace(taken, block=replace(taken.block, columns=counts)))
+
+    assert row is not None
+    assert row["n"] == 2**31 - 2
 
 
 def test_nothing_pending_makes_no_row() -> None:
