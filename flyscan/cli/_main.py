@@ -6,9 +6,9 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import FlyscanError
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ..flight.host import JournalEntry, RunningHost
 
 __all__ = ["main"]
+
+T = TypeVar("T")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,38 +92,39 @@ def _check(options: argparse.Namespace) -> int:
 def _stop(_: argparse.Namespace) -> int:
     from ..flight.host import StateFolder, stop_hosts
 
-    return asyncio.run(_stop_all(stop_hosts(StateFolder().hosts())))
+    def line(host: RunningHost, error: FlyscanError | None) -> str:
+        return f"host {host.pid}: {error or 'all flights stopped'}"
 
-
-async def _stop_all(results: AsyncIterator[tuple[RunningHost, FlyscanError | None]]) -> int:
-    failed = count = 0
-    async for host, error in results:
-        count += 1
-        failed += error is not None
-        print(f"host {host.pid}: {error or 'all flights stopped'}")
-    if not count:
-        print("no flight host is running")
-    return 1 if failed else 0
+    hosts = stop_hosts(StateFolder().hosts())
+    return asyncio.run(_report(hosts, line, "no flight host is running"))
 
 
 def _restore(_: argparse.Namespace) -> int:
     from ..flight.host import StateFolder, restore_orphans
 
+    def line(entry: JournalEntry, error: FlyscanError | None) -> str:
+        return f"{entry.controller}: {error or f'{len(entry.steps)} settings put back'}"
+
     folder = StateFolder()
-    code = asyncio.run(_restore_all(restore_orphans(folder)))
+    code = asyncio.run(_report(restore_orphans(folder), line, "nothing to restore"))
     for machine, count in folder.elsewhere().items():
         print(f"{machine}: {count} more in the journal of that machine, restore them there")
     return code
 
 
-async def _restore_all(results: AsyncIterator[tuple[JournalEntry, FlyscanError | None]]) -> int:
+async def _report(
+    results: AsyncIterator[tuple[T, FlyscanError | None]],
+    line: Callable[[T, FlyscanError | None], str],
+    nothing: str,
+) -> int:
+    """Print a line for each result as it comes; the exit code is 1 if one failed."""
     failed = count = 0
-    async for entry, error in results:
+    async for item, error in results:
         count += 1
         failed += error is not None
-        print(f"{entry.controller}: {error or f'{len(entry.steps)} settings put back'}")
+        print(line(item, error))
     if not count:
-        print("nothing to restore")
+        print(nothing)
     return 1 if failed else 0
 
 
