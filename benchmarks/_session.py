@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path as FilePath
 from typing import Any
@@ -70,18 +70,17 @@ class Session:
 
 @contextmanager
 def session(
-    *options: str, axes: Mapping[str, Mapping[str, Any]] | None = None
+    *options: str, adapt: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> Iterator[Session]:
     """Start everything, and end it.
 
     Args:
         options: of ``flyscan-sim nanoprobe``.
-        axes: axis to parameters that replace those of the demo's configuration.
+        adapt: changes the demo's host configuration.
     """
     with tempfile.TemporaryDirectory() as folder, SimulatedNanoprobe(*options) as probe:
         config = probe.host_config
-        for axis, parameters in (axes or {}).items():
-            config["controllers"]["stage"]["params"]["axes"][axis].update(parameters)
+        adapt(config)
         flown = Session(ProcessHost(config), FilePath(folder))
         try:
             yield flown

@@ -1,0 +1,53 @@
+"""What processes hold: memory, descriptors, tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path as FilePath
+
+import numpy as np
+
+from flyscan.flight import Channel, FloatArray, IntArray, Monitor
+
+__all__ = ["TaskGauge", "descriptors", "resident_mb"]
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory of a process without what it shares with files."""
+    fields = FilePath(f"/proc/{pid}/statm").read_text().split()
+    return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def descriptors(pid: int) -> int:
+    """Open files, sockets and pipes of a process."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+class TaskGauge(Monitor):
+    """Number of tasks on the flight host's loop, as a column of the data."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._samples: list[tuple[int, float]] = []
+
+    @property
+    def channel(self) -> Channel:
+        return Channel(self.name, source=f"loop://{self.name}")
+
+    async def connect(self) -> None:
+        """It is there."""
+
+    async def close(self) -> None:
+        """It stays there."""
+
+    def join(self, time_ns: IntArray) -> FloatArray:
+        tasks = len(asyncio.all_tasks())
+        self._samples.append((time.time_ns(), tasks))
+        return np.full(len(time_ns), float(tasks))
+
+    def drain(self) -> tuple[IntArray, FloatArray]:
+        samples, self._samples = self._samples, []
+        times, tasks = zip(*samples, strict=True) if samples else ((), ())
+        return np.array(times, np.int64), np.array(tasks, np.float64)

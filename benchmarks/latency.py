@@ -1,0 +1,129 @@
+"""From a block on the socket to a velocity command on the wire, whatever subscribers do.
+
+A process sends a block of rows every 10 ms as a PandA would; the flight host's process receives,
+converts, checks, numbers and hands it to storage, and answers with a velocity, which a trivial
+policy computes, on another socket of the sender. The sender takes both times: a block's departure
+and the answer's arrival. Meanwhile the RunEngine's process gets the flight's documents, and has a
+subscriber that does for every one of them nothing (``idle``), or sleeps 1 s, or computes in pure
+Python, or encodes 300 000 floats as JSON, or pickles 300 000 small objects (``blocked``).
+
+The answer is given where the flight's recorder is done with a block. Steering a flight adds what
+policy and guard rails take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+from bluesky.run_engine import RunEngine
+from ophyd_async.core import StaticPathProvider, UUIDFilenameProvider, init_devices
+from scanspec.specs import Static
+
+from flyscan.devices import Flyer
+from flyscan.flight.host import ProcessHost
+from flyscan.plans import fly
+
+from ._prompter import BLOCK_PERIOD, ROWS
+
+__all__ = ["main"]
+
+HERE = FilePath(__file__).parent.parent
+LEASE = 600.0
+"""Seconds for which the host may hear nothing: here the RunEngine's silence is wanted."""
+
+FLOATS = [i / 7 for i in range(300_000)]
+OBJECTS = [{"number": i, "value": i / 7} for i in range(300_000)]
+
+Work = Callable[[], object]
+
+BLOCKED: dict[str, Work] = {
+    "sleep": lambda: time.sleep(1.0),
+    "python": lambda: sum(i * i for i in range(5_000_000)),
+    "json": lambda: json.dumps(FLOATS),
+    "pickle": lambda: pickle.dumps(OBJECTS),
+}
+
+
+def _fly(data: int, commands: int, rows: int, folder: str, work: Work) -> None:
+    params = {"data": data, "commands": commands}
+    host = ProcessHost(
+        {
+            "controllers": {"tap": {"class": "benchmarks._tap:TapBox", "params": params}},
+            "flyers": {"fast": {"motion": "tap.motion", "capture": "tap.capture"}},
+            "lease": LEASE,
+        }
+    )
+    run_engine: Any = RunEngine()
+    try:
+        with init_devices():
+            flyer = Flyer(
+                host, "fast", StaticPathProvider(UUIDFilenameProvider(), FilePath(folder))
+            )
+        run_engine.subscribe(lambda *_: work())
+        period = BLOCK_PERIOD / ROWS
+        run_engine(fly(flyer, Static("x", 0.0, rows), trigger="time", period=period))
+    finally:
+        asyncio.run_coroutine_threadsafe(host.close(), run_engine.loop).result()
+
+
+def _latencies(seconds: float, work: Work) -> np.ndarray:
+    """Milliseconds for every block of one flight.
+
+    Raises:
+        RuntimeError: blocks were not answered.
+    """
+    rows = ROWS * round(seconds / BLOCK_PERIOD)
+    command = [sys.executable, "-m", "benchmarks._prompter", str(rows)]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(
+            command, cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process,
+    ):
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("a pipe is missing")
+        ports = json.loads(process.stdout.readline())
+        _fly(ports["data"], ports["commands"], rows, folder, work)
+        process.stdin.close()
+        report = json.loads(process.stdout.readline())
+    if len(report["latencies_ms"]) != rows // ROWS:
+        raise RuntimeError(f"{len(report['latencies_ms'])} of {rows // ROWS} blocks were answered")
+    return np.array(report["latencies_ms"])
+
+
+def main(argv: list[str]) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(
+        prog="benchmarks latency",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each flight")
+    parser.add_argument(
+        "--subscribers", nargs="*", choices=BLOCKED, default=list(BLOCKED), metavar="KIND"
+    )
+    options = parser.parse_args(argv)
+    # The host imports the box above from where this package is.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+    idle = _latencies(options.seconds, lambda: None)
+    blocked = {
+        kind: float(np.percentile(_latencies(options.seconds, BLOCKED[kind]), 99))
+        for kind in options.subscribers
+    }
+    return {
+        "blocks": len(idle),
+        "idle_p50_ms": float(np.percentile(idle, 50)),
+        "idle_p99_ms": float(np.percentile(idle, 99)),
+        "blocked_p99_ms": blocked,
+    }
