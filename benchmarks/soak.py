@@ -39,6 +39,7 @@ __all__ = ["main"]
 
 HERE = FilePath(__file__).parent.parent
 PERIOD = 1e-3
+LOW, STEP = 30.0, 0.4
 WARM_UP = 3
 """Maps after which everything has been used once."""
 
@@ -103,10 +104,8 @@ class Soak:
     def fly(self) -> None:
         """One map, counted."""
         lines, points = self._shape
-        low, high = 30.0, 70.0
-        plan = fly_grid(
-            self._flown.nano, "y", low, high, lines, "x", low, high, points, period=PERIOD
-        )
+        x, y = (LOW + STEP * (number - 1) for number in (points, lines))
+        plan = fly_grid(self._flown.nano, "y", LOW, y, lines, "x", LOW, x, points, period=PERIOD)
         files = len(self._flown.files)
         try:
             self._run(plan)
