@@ -11,8 +11,10 @@ from ._stubs import (
     unstage_all,
     until,
 )
+from ._times import FlightTimes
 
 __all__ = [
+    "FlightTimes",
     "collect_flyer",
     "declare_flyer_streams",
     "fly",
