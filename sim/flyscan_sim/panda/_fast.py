@@ -58,7 +58,8 @@ class FastSource:
         self, plan: CapturePlan, template: NDArray[np.void], first: int, count: int
     ) -> NDArray[np.void]:
         """Samples `first` to `first + count`, at most TEMPLATE_ROWS of them."""
-        samples = template[:count].copy()
+        # As bytes: numpy copies structures field by field, twenty times as slowly.
+        samples = template[:count].view(np.uint8).copy().view(template.dtype)
         for index, column in enumerate(plan.columns):
             if column.source in STAMPS:
                 samples[f"{index}"] += first * self.step
