@@ -85,12 +85,13 @@ class SegmentAccount:
 
     def missing(self) -> tuple[int, ...]:
         """Points no frame stands for."""
-        have = np.zeros(self.segment.points, np.bool_)
-        for stretch in self.kept:
-            have[
-                stretch.first - self.segment.first_point : stretch.stop - self.segment.first_point
-            ] = True
-        return tuple((np.flatnonzero(~have) + self.segment.first_point).tolist())
+        missing: list[int] = []
+        after = self.segment.first_point
+        for stretch in sorted(self.kept, key=lambda s: s.first):
+            missing += range(after, stretch.first)
+            after = stretch.stop
+        missing += range(after, self.segment.end_point)
+        return tuple(missing)
 
 
 class Intake:
