@@ -109,6 +109,9 @@ def _table(cells: list[CellResult]) -> dict[str, Any]:
     least = min(recovered, key=lambda name: recovered[name]) if recovered else None
     gains = [(cell.predicted, cell.achieved) for cell in cells if cell.achieved is not None]
     close = [abs(np.log(predicted / achieved)) <= np.log(1.5) for predicted, achieved in gains]
+    claimed = [
+        right for right, (predicted, _) in zip(close, gains, strict=True) if predicted > 1.05
+    ]
     declared = {
         f"{cell.name}/{delay}": round(share, 3)
         for cell in cells
@@ -129,6 +132,7 @@ def _table(cells: list[CellResult]) -> dict[str, Any]:
         "cells_with_gain": len(recovered),
         "predicted_gain_calibrated": float(np.mean(close)) if close else None,
         "predicted_gain_cells": len(close),
+        "predicted_gain_calibrated_where_claimed": float(np.mean(claimed)) if claimed else None,
         "declared_uniform": declared,
         "offline_gain": offline[0] if offline else None,
         "latency_number": _latencies(cells),

@@ -201,7 +201,7 @@ class Evaluation:
         cell = self.cell
         speed, gain, left, price = plan_two_pass(cell, self.offsets[-1], (self.key, 3))
         if np.all(gain <= 1):
-            return 1.0 + price, 1.0
+            return 1.0 + float(price), 1.0
         rows = rows_in_time(left, cell.period)
         square = self.square(self.fly(LINES - 1, edges_of(speed, rows, left / rows)))
         declared = (1 + price) ** 2 * self.error

@@ -30,7 +30,7 @@ ROWS = 1000
 EXTRA = 0.2
 LINES = 3
 DELAY = 50.0
-ERROR = 0.3
+ERROR = 0.1
 """Error accepted when going back, in those of a row with the peak counts."""
 OFFSET = 0.437
 
@@ -74,7 +74,8 @@ def map_result(policy: str, name: str, peak: float, seeds: int) -> MapResult:
     def integral(x: FloatArray) -> FloatArray:
         return scale * signal.integral(x[None], at)[0]
 
-    line = context(ROWS, DELAY, turnaround=TURN, extra_time=EXTRA)
+    extra = EXTRA if policy == "prior" else 0.0  # only the prior line may ask for more
+    line = context(ROWS, DELAY, turnaround=TURN, extra_time=extra)
     deviation, errors, seconds = [], [], []
     for seed in range(seeds):
         rng = np.random.default_rng((61, seed, int(peak)))

@@ -21,9 +21,9 @@ __all__ = ["EXPOSURES_MS", "step_scan_figures"]
 
 EXPOSURES_MS = (1, 10, 100)
 MOVE_S = 0.02
-DELTAS = (0.1, 0.05, 0.02, 0.01, 0.005)
+DELTAS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.0025, 0.00125)
 FINEST = (30, 100)
-MOST_POINTS = 10_000
+MOST_POINTS = 20_000
 PEER_SEEDS = 6
 ROWS_PER_WIDTH = (3, 5, 7, 10)
 NOT_REACHED = "not reached"

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ._estimate import dilated
 from ._knowledge import Knowledge, grid_nodes
 from ._line import cost_of_return
-from ._plan import Planned, Task, plan_speed
+from ._plan import Planned, Task, error_model, plan_speed, time_gain
 from ._policy import GoBack, LineContext, Plan, Proposal, Situation
 from ._profile import Profile
 from ._speed import SpeedPolicy, fast_look
@@ -17,8 +18,9 @@ from ._speed import SpeedPolicy, fast_look
 __all__ = ["TwoPass", "plan_second"]
 
 DEAREST_LOOK = 0.125
+DOUBT = 2.0
 TRUSTED = 1.3
-"""The look sees nothing narrower than its own rows: smaller predicted gains are not trusted."""
+"""The look places nothing better than its own rows: smaller predicted gains are not trusted."""
 
 
 def plan_second(known: Knowledge, task: Task, share: float) -> Planned:
@@ -30,11 +32,15 @@ def plan_second(known: Knowledge, task: Task, share: float) -> Planned:
         share: of the time that the second pass has.
     """
     planned = plan_speed(known.curvature, known.noise, task)
-    gain = planned.gain * share
-    worth = gain >= TRUSTED
+    # The plan must also pay if the curvature is anywhere within two rows of where it was seen.
+    doubtful = dilated(known.curvature, DOUBT * task.width, known.grid[1] - known.grid[0])
+    error = error_model(planned.speed, doubtful, known.noise, task)
+    worth = time_gain(error, doubtful, known.noise, task) * share >= TRUSTED
+    worth &= planned.gain > 1
     uniform = np.full_like(planned.speed, task.length / task.duration)
     speed = np.where(worth[:, None], planned.speed, uniform)
-    return Planned(speed, np.where(worth, gain, 1.0), planned.error, planned.worst)
+    gain = np.where(worth, planned.gain * share, 1.0)
+    return Planned(speed, gain, planned.error, planned.worst)
 
 
 @dataclass(eq=False)
