@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -93,7 +92,3 @@ class StepSize(SpeedPolicy):
         noise = on_grid(middle, curve.edges, curve.variance) / curve.length * now.step
         allowed = allowed_length(self.target_error, bend, noise, self.width)
         return float(min(allowed.min(), self.width))
-
-    def end(self) -> dict[str, Any]:
-        """What was flown."""
-        return super().end()
