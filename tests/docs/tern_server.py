@@ -22,7 +22,9 @@ class TernServer:
         self.identity = "TERN 1"
         self.velocity = 33.0
         self.power = True
-        self.silent = False
+        self.heard = asyncio.Event()  # set by every question
+        self.speaking = asyncio.Event()  # cleared, it keeps its answers back
+        self.speaking.set()
         self.values: dict[str, str] = {}  # answers given whatever is true
         self.port = 0
         self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -61,6 +63,7 @@ class TernServer:
 
     async def cut(self) -> None:
         """Break every connection."""
+        self.speaking.set()
         clients = dict(self._clients)
         for writer in clients.values():
             writer.close()
@@ -73,8 +76,9 @@ class TernServer:
         self._clients[task] = writer
         try:
             while line := await reader.readline():
-                if not self.silent:
-                    writer.write(f"{self.answer(line.decode())}\n".encode())
+                self.heard.set()
+                await self.speaking.wait()
+                writer.write(f"{self.answer(line.decode())}\n".encode())
         finally:
             del self._clients[task]
             writer.close()

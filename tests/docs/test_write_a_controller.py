@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -85,14 +86,43 @@ async def test_stop_reaches_the_box_after_the_line_was_lost(
     monkeypatch.setattr("docs.examples.tern_stage.TIMEOUT_S", 0.05)
     async with rig() as (box, motion):
         await start(motion)
-        box.silent = True
+        box.speaking.clear()
         with pytest.raises(ConnectionLostError, match=r"tern: .* 'BUSY\?': TimeoutError"):
             await motion.join()
-        box.silent = False
+        box.speaking.set()
 
         await motion.stop()
 
         assert not box.stage.moving(box.clock.now())
+
+
+async def test_a_late_answer_is_not_taken_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with rig() as (box, motion):
+        await motion.connect()
+        monkeypatch.setattr("docs.examples.tern_stage.TIMEOUT_S", 0.05)
+        box.speaking.clear()
+        with pytest.raises(ConnectionLostError):
+            await motion.limits()
+        monkeypatch.undo()
+        box.speaking.set()
+
+        assert (await motion.position())["x"] == pytest.approx(20.0)
+
+
+async def test_a_cancelled_question_leaves_no_answer_behind() -> None:
+    async with rig() as (box, motion):
+        await motion.connect()
+        box.speaking.clear()
+        box.heard.clear()
+        asking = asyncio.create_task(motion.limits())
+        async with asyncio.timeout(5):
+            await box.heard.wait()
+        asking.cancel()
+        box.speaking.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+        assert (await motion.position())["x"] == pytest.approx(20.0)
 
 
 async def test_nobody_there() -> None:
@@ -132,10 +162,12 @@ async def test_nonsense() -> None:
 
 async def test_a_stage_that_stays_busy() -> None:
     async with rig() as (box, motion):
-        await start(motion)
+        sweep = await start(motion)
+        began = box.clock.now()
         box.values["BUSY?"] = "1"
         with pytest.raises(WatchdogError, match="2 s overdue"):
             await motion.join()
+        assert box.clock.now() - began == pytest.approx(sweep.duration + 2.0, abs=0.1)
 
 
 def test_the_page_shows_the_whole_module() -> None:
