@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
@@ -88,9 +89,10 @@ def _run(jobs: list[Job], processes: int) -> Iterable[Any]:
         return [function(*arguments) for function, arguments in jobs]
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
-    with get_context("spawn").Pool(processes) as pool:
-        pending = [pool.apply_async(function, arguments) for function, arguments in jobs]
-        return [one.get() for one in pending]
+    # An executor fails when a worker dies; a multiprocessing.Pool would wait for its job forever.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        pending = [pool.submit(function, *arguments) for function, arguments in jobs]
+        return [one.result() for one in pending]
 
 
 def _table(cells: list[CellResult]) -> dict[str, Any]:
