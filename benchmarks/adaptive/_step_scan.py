@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from bluesky.plans import adaptive_scan
 
-from flyscan.adaptive import TwoPass
+from flyscan.adaptive import CurvatureSpeed, Policy, TwoPass
 from flyscan.flight import FloatArray
 
-from ._cells import POINTS_PER_WIDTH
-from ._lines import TURN
+from ._cells import POINTS_PER_WIDTH, Evaluation
+from ._lines import TURN, Cell
 from ._noise_free import drawn, fly
 from ._picture import rms
 from ._signals import SIGNALS, Signal
@@ -24,11 +24,16 @@ MOVE_S = 0.02
 DELTAS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.0025, 0.00125)
 FINEST = (30, 100)
 MOST_POINTS = 20_000
-PEER_SEEDS = 6
-ROWS_PER_WIDTH = (3, 5, 7, 10)
+UNIFORM_ROWS = 10
+ROWS_PER_WIDTH = (3, 4, 5, 6, 7, 8, 9, 10, 12, 14)
+ACCEPTED = (16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25)
+"""Local errors accepted when going back, over the rms error to be kept."""
+DELAY = 10.0
 NOT_REACHED = "not reached"
 
-Reached = tuple[float, float]
+Make = Callable[[], Policy]
+Flight = tuple[Make, int]
+"""What makes the policy, and the rows of the uniform line whose time it gets."""
 
 
 class _Soft:
@@ -106,9 +111,15 @@ def _error(signal: Signal, offset: float, x: FloatArray, y: FloatArray) -> float
     return float(np.mean((np.interp(grid, x, y) - truth) ** 2))
 
 
-def peer_settings(signal: Signal, offsets: FloatArray, *, reverse: bool) -> list[Reached]:
-    """Points and pooled errors of ``adaptive_scan`` with several settings, where it ended."""
-    found: list[Reached] = []
+def peer_points(
+    signal: Signal, offsets: FloatArray, target: float, *, reverse: bool
+) -> float | None:
+    """Fewest points, as a mean, with which ``adaptive_scan`` keeps a pooled error.
+
+    The best of all its settings counts; None if none of them reaches the error, or if the plan
+    does not come to an end.
+    """
+    found: list[float] = []
     for finest in FINEST:
         for delta in DELTAS:
             square: list[float] = []
@@ -119,64 +130,117 @@ def peer_settings(signal: Signal, offsets: FloatArray, *, reverse: bool) -> list
                     break
                 square.append(_error(signal, offset, *points))
                 number.append(len(points[0]))
-            else:
-                found.append((float(np.mean(number)), rms(np.sqrt(square))))
-    return found
+            if len(square) == len(offsets) and rms(np.sqrt(square)) <= target:
+                found.append(float(np.mean(number)))
+                break  # a smaller delta takes more points
+    return min(found, default=None)
 
 
-def our_settings(signal: Signal, offsets: FloatArray, *, reverse: bool) -> list[Reached]:
-    """Rows, turns included, and pooled errors of two passes in shorter and shorter times.
-
-    The look always takes a tenth of the time: with fewer rows it is coarser.
-    """
+def _fly_all(
+    flight: Flight, signal: Signal, offsets: FloatArray, *, reverse: bool
+) -> tuple[float, float]:
+    """Mean rows, turns and ways back included, and pooled error of one setting."""
+    make, rows = flight
     grid = np.linspace(0.0, 1.0, round(POINTS_PER_WIDTH / signal.width) + 1)
     ends = {"start": 1.0, "stop": 0.0} if reverse else {}
-    found: list[Reached] = []
-    for per_width in ROWS_PER_WIDTH:
-        rows, look = round(per_width / signal.width), 10 / per_width * signal.width
-        square: list[float] = []
-        for offset in offsets.tolist():
-            policy = TwoPass("y", look, counting=False)
-            flown = fly(policy, signal, offset, rows, 10.0, turnaround=TURN, **ends)
-            drawing = drawn(flown, grid, signal.width, counting=False)
-            square.append(_error(signal, offset, grid, drawing))
-        found.append((float(rows), rms(np.sqrt(square))))
-    return found
+    square: list[float] = []
+    seconds: list[float] = []
+    for offset in offsets.tolist():
+        flown = fly(make(), signal, offset, rows, DELAY, turnaround=TURN, **ends)
+        drawing = drawn(flown, grid, signal.width, counting=False)
+        square.append(_error(signal, offset, grid, drawing))
+        seconds.append(flown.seconds)
+    return float(np.mean(seconds)) * rows, rms(np.sqrt(square))
 
 
-def advantage(peer: list[Reached], ours: list[Reached]) -> float | None:
-    """Points of the peer over our rows at equal error, at the setting that suits it best.
+def our_rows(
+    flights: list[Flight], signal: Signal, offsets: FloatArray, target: float, *, reverse: bool
+) -> float | None:
+    """Fewest rows with which a policy keeps a pooled error; None if no setting does.
 
-    None if no setting reaches an error within the range of ours.
+    Args:
+        flights: settings from the cheapest to the dearest.
+        signal: what is measured.
+        offsets: where its features are.
+        target: pooled error to be kept.
+        reverse: fly from 1 to 0.
     """
-    errors = [error for _, error in ours]
-    ratios = [
-        points / np.exp(np.interp(-np.log(error), -np.log(errors), np.log([n for n, _ in ours])))
-        for points, error in peer
-        if min(errors) <= error <= max(errors)
+    for flight in flights:
+        rows, error = _fly_all(flight, signal, offsets, reverse=reverse)
+        if error <= target:
+            return rows
+    return None
+
+
+def directions_differ(flight: Flight, signal: Signal, offsets: FloatArray) -> float:
+    """Relative difference of the time for equal error there and back, at one setting.
+
+    The error of linear interpolation falls as 1 / time^2.
+    """
+    times = [
+        rows * float(np.sqrt(error))
+        for rows, error in (
+            _fly_all(flight, signal, offsets, reverse=reverse) for reverse in (False, True)
+        )
     ]
-    return float(min(ratios)) if ratios else None
+    return abs(times[0] / times[1] - 1)
+
+
+def _going_back(signal: Signal, target: float) -> list[Flight]:
+    """From a look with little to a look with much flown again."""
+    rows = round(UNIFORM_ROWS / signal.width)
+
+    def make(error: float) -> Make:
+        return lambda: CurvatureSpeed("y", signal.width, counting=False, target_error=error)
+
+    return [(make(factor * target), rows) for factor in ACCEPTED]
+
+
+def _two_pass(signal: Signal) -> list[Flight]:
+    """In longer and longer times; the look takes a tenth of it, and is finer the longer."""
+
+    def make(look: float) -> Make:
+        return lambda: TwoPass("y", look, counting=False)
+
+    return [(make(10 / n * signal.width), round(n / signal.width)) for n in ROWS_PER_WIDTH]
 
 
 def step_scan_figures(name: str, seeds: int) -> dict[str, Any]:
-    """Time of ``adaptive_scan`` over ours at equal error, split into its two causes."""
+    """Time of ``adaptive_scan`` over ours at equal error, split into its two causes.
+
+    The error is that of a uniform line with ten rows per feature width, chosen by neither.
+    """
     signal = SIGNALS[name]
     offsets = np.random.default_rng(51).uniform(*signal.offsets, seeds)
+    cell = Cell(signal, UNIFORM_ROWS, 0.0)
+    target = Evaluation(cell, seeds, 0, offsets=offsets).uniform_error(1.0)
     found: dict[str, Any] = {}
-    errors: list[float] = []
-    for direction in ("forward", "reverse"):
-        reverse = direction == "reverse"
-        ours = our_settings(signal, offsets, reverse=reverse)
-        errors.append(ours[-1][1])
-        policy = advantage(peer_settings(signal, offsets[:PEER_SEEDS], reverse=reverse), ours)
-        for exposure in EXPOSURES_MS:
-            seconds = exposure / 1e3
-            step = (MOVE_S + seconds) / seconds
-            found[f"{name}/{exposure}ms/{direction}"] = {
-                "total": NOT_REACHED if policy is None else round(step * policy, 3),
-                "fly_vs_step": round(step, 3),
-                "policy": NOT_REACHED if policy is None else round(policy, 3),
-            }
-    # The error of linear interpolation falls as 1 / time^2.
-    found["directions"] = abs(float(np.sqrt(errors[0] / errors[1])) - 1)
+    kinds = {"going_back": _going_back(signal, target), "two_pass": _two_pass(signal)}
+    for reverse in (False, True):
+        points = peer_points(signal, offsets, target, reverse=reverse)
+        for kind, flights in kinds.items():
+            rows = our_rows(flights, signal, offsets, target, reverse=reverse)
+            for exposure in EXPOSURES_MS:
+                key = f"{name}/{exposure}ms/{'reverse' if reverse else 'forward'}"
+                found.setdefault(kind, {})[key] = _advantage(points, rows, exposure / 1e3)
+    fixed = (
+        kinds["going_back"][ACCEPTED.index(1.0)],
+        kinds["two_pass"][ROWS_PER_WIDTH.index(UNIFORM_ROWS)],
+    )
+    found["directions"] = max(directions_differ(flight, signal, offsets) for flight in fixed)
     return found
+
+
+def _advantage(points: float | None, rows: float | None, exposure: float) -> dict[str, Any]:
+    """Total and its split into flying instead of stepping, and the policy."""
+    step = (MOVE_S + exposure) / exposure
+    if rows is None:
+        return {"total": "not reached by us", "fly_vs_step": round(step, 3), "policy": None}
+    if points is None:
+        return {"total": NOT_REACHED, "fly_vs_step": round(step, 3), "policy": NOT_REACHED}
+    policy = points / rows
+    return {
+        "total": round(step * policy, 3),
+        "fly_vs_step": round(step, 3),
+        "policy": round(policy, 3),
+    }

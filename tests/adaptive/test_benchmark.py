@@ -39,3 +39,5 @@ def test_quick_run_gives_every_figure_as_json() -> None:
     assert again["cells"]["S1/3/none"]["prior"]["10"] < 0.05
     reverse = again["vs_adaptive_scan"]["S1/10ms/reverse"]
     assert reverse["total"] == "not reached"
+    assert isinstance(again["vs_adaptive_scan"]["S1/10ms/forward"]["total"], float)
+    assert again["two_directions_differ"] < 0.05
