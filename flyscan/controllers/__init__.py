@@ -26,6 +26,7 @@ from ..flight import (
 if TYPE_CHECKING:
     from ._axis_map import AxisMap, align
     from ._combined import CombinedMotion
+    from ._line_link import LineLink
     from .epics import EpicsMonitor, EpicsMotion, use_channel_access
     from .gcs import GcsAxis, GcsMotion
     from .panda import PandaCapture
@@ -43,6 +44,7 @@ __all__ = [
     "GcsAxis",
     "GcsMotion",
     "JoinOutcome",
+    "LineLink",
     "Monitor",
     "Motion",
     "MotionCapabilities",
@@ -59,6 +61,7 @@ _LAZY = {
     "EpicsMotion": ".epics",
     "GcsAxis": ".gcs",
     "GcsMotion": ".gcs",
+    "LineLink": "._line_link",
     "PandaCapture": ".panda",
     "align": "._axis_map",
     "use_channel_access": ".epics",

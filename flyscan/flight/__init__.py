@@ -3,6 +3,7 @@
 from ._block import Block, Channel, FloatArray, IntArray
 from ._clock import Clock, ManualClock, RealClock, ScaledClock
 from ._contract import Capture, EndReason, JoinOutcome, Motion, RestoreStep
+from ._fitness import check_path
 from ._flight import Flight
 from ._frames import Frames, RunFile, Sink
 from ._ledger import LedgerRow
@@ -49,6 +50,7 @@ __all__ = [
     "Sweep",
     "Trigger",
     "cancel",
+    "check_path",
     "plan_sweep",
     "rest_to_rest",
     "shielded",

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..errors import LimitError
+
 __all__ = ["AxisLimits", "CaptureCapabilities", "Estimate", "MotionCapabilities"]
+
+#: Limits are met to within the rounding of floats.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,26 @@ class AxisLimits:
     unit: str = ""
     settle: float = 0.0
     precision: int = 3
+
+    def check_travel(self, device: str, target: float) -> None:
+        """Raise LimitError, naming `device`, if `target` is outside the travel."""
+        slack = ROUNDING * max(1.0, abs(self.low), abs(self.high))
+        if not self.low - slack <= target <= self.high + slack:
+            raise LimitError(
+                f"target {target:g} {self.unit} is outside the travel "
+                f"{self.low:g} to {self.high:g}",
+                device=device,
+                remedy="choose a target inside it",
+            )
+
+    def check_velocity(self, device: str, velocity: float) -> None:
+        """Raise LimitError, naming `device`, if the speed is not above 0 and within the limit."""
+        if not 0 < velocity <= self.velocity * (1 + ROUNDING):
+            raise LimitError(
+                f"velocity {velocity:g} {self.unit}/s, expected above 0 up to {self.velocity:g}",
+                device=device,
+                remedy="change the velocity, or the axis' limit if the stage can do more",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,11 @@ class Path:
             midpoints=midpoints,
         )
 
+    def first_curve(self) -> Segment | None:
+        """The first segment that is not straight, if there is one."""
+        curved = np.flatnonzero(self._course.forward.curved)
+        return self.segment(int(curved[0])) if len(curved) else None
+
     def _curve(
         self, first: int, points: int, backward: bool, where: Mapping[str, float]
     ) -> tuple[dict[str, FloatArray], dict[str, FloatArray] | None]:

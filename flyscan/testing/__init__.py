@@ -12,6 +12,7 @@ from ._bench import Bench, CaptureBench, MotionBench
 from ._memory import MemoryBox
 from ._memory_capture import MemoryCapture
 from ._memory_motion import MemoryMotion
+from ._passing import passing
 from ._sink import MemorySink
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
     "MemorySink",
     "MotionBench",
     "MotionSuite",
+    "passing",
 ]
 
 

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from flyscan.flight import AxisLimits, ManualClock, cancel
-from flyscan.testing import CaptureBench, MemoryBox, MemoryCapture, MemoryMotion, MotionBench
-from tests.controllers.gcs_rig import pass_time
+from flyscan.flight import AxisLimits
+from flyscan.testing import (
+    CaptureBench,
+    MemoryBox,
+    MemoryCapture,
+    MemoryMotion,
+    MotionBench,
+    passing,
+)
 
 SPANS = {"x": (-5.0, 5.0), "y": (2.0, 6.0)}
 LIMITS = AxisLimits(low=-100.0, high=90.0, velocity=100.0, acceleration=1000.0, unit="um")
 PERIOD = 0.02
-
-
-@asynccontextmanager
-async def passing() -> AsyncGenerator[ManualClock]:
-    """A manual clock that is advanced for whoever sleeps on it."""
-    clock = ManualClock()
-    pump = asyncio.create_task(pass_time(clock))
-    try:
-        yield clock
-    finally:
-        await cancel(pump)
 
 
 @asynccontextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from flyscan.controllers.gcs import GcsMotion
-from flyscan.flight import Clock, ManualClock, Path, Sweep, cancel, plan_sweep
+from flyscan.flight import Clock, ManualClock, Path, Sweep, plan_sweep
+from flyscan.testing import passing
 from flyscan_sim.gcs import C863, C885, E727, GcsServer, Profile
 from flyscan_sim.world import AxisSpec, FaultScript, World
 
@@ -95,19 +96,10 @@ class Rig:
 async def running(model: str, **options: Any) -> AsyncIterator[Rig]:
     rig = Rig(model, **options)
     await rig.start()
-    pump = None
-    if isinstance(rig.clock, ManualClock):
-        pump = asyncio.create_task(pass_time(rig.clock))
-    try:
+    async with AsyncExitStack() as stack:
+        if isinstance(rig.clock, ManualClock):
+            await stack.enter_async_context(passing(rig.clock))
+        stack.push_async_callback(rig.server.stop)
+        stack.push_async_callback(rig.motion.close)
         await rig.motion.connect()
         yield rig
-    finally:
-        await rig.motion.close()
-        await rig.server.stop()
-        await cancel(pump)
-
-
-async def pass_time(clock: ManualClock) -> None:
-    """Jump from deadline to deadline whenever sockets have come to rest."""
-    while True:
-        await clock.advance_to(clock.next_deadline or clock.now())

@@ -255,5 +255,5 @@ async def test_a_box_without_generator_refuses_curves():
         with pytest.raises(ConfigurationError, match=r"cannot fly in one sweep") as caught:
             await rig.motion.check(path)
         assert "without_curves" in caught.value.remedy
-        with pytest.raises(ConfigurationError, match=r"cannot fly in one sweep"):
+        with pytest.raises(ConfigurationError, match="no wave generator to fly a curve with"):
             await rig.motion.prepare(await rig.plan(path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -14,14 +13,12 @@ from scanspec.specs import Linspace
 from docs.examples.tern_stage import TernMotion
 from flyscan.errors import (
     ConfigurationError,
-    ConnectionLostError,
     ControllerError,
     NotReadyError,
     WatchdogError,
 )
 from flyscan.flight import JoinOutcome, Path, Sweep, plan_sweep
-from flyscan.testing import MotionBench, MotionSuite
-from tests.conformance.memory_bench import passing
+from flyscan.testing import MotionBench, MotionSuite, passing
 from tests.docs.tern_server import STAGE, TernServer, tern_server
 
 DOCS = FilePath(__file__).resolve().parents[2] / "docs"
@@ -80,57 +77,14 @@ async def test_a_line_that_is_cut_is_opened_again() -> None:
         assert (await motion.position())["x"] == pytest.approx(sweep.target["x"])
 
 
-async def test_stop_reaches_the_box_after_the_line_was_lost(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("docs.examples.tern_stage.TIMEOUT_S", 0.05)
+async def test_stop_reaches_the_box_after_the_line_was_lost() -> None:
     async with rig() as (box, motion):
         await start(motion)
-        box.speaking.clear()
-        with pytest.raises(ConnectionLostError, match=r"tern: .* 'BUSY\?': TimeoutError"):
-            await motion.join()
-        box.speaking.set()
+        await box.cut()
 
         await motion.stop()
 
         assert not box.stage.moving(box.clock.now())
-
-
-async def test_a_late_answer_is_not_taken_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with rig() as (box, motion):
-        await motion.connect()
-        monkeypatch.setattr("docs.examples.tern_stage.TIMEOUT_S", 0.05)
-        box.speaking.clear()
-        with pytest.raises(ConnectionLostError):
-            await motion.limits()
-        monkeypatch.undo()
-        box.speaking.set()
-
-        assert (await motion.position())["x"] == pytest.approx(20.0)
-
-
-async def test_a_cancelled_question_leaves_no_answer_behind() -> None:
-    async with rig() as (box, motion):
-        await motion.connect()
-        box.speaking.clear()
-        box.heard.clear()
-        asking = asyncio.create_task(motion.limits())
-        async with asyncio.timeout(5):
-            await box.heard.wait()
-        asking.cancel()
-        box.speaking.set()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
-
-        assert (await motion.position())["x"] == pytest.approx(20.0)
-
-
-async def test_nobody_there() -> None:
-    async with rig() as (_, motion):
-        lost = TernMotion("tern", "127.0.0.1", 1, "x")
-        with pytest.raises(ConnectionLostError, match=r"127\.0\.0\.1:1 did not answer 'ID"):
-            await lost.connect()
-        await motion.connect()
 
 
 async def test_another_box() -> None:
@@ -168,6 +122,11 @@ async def test_a_stage_that_stays_busy() -> None:
         with pytest.raises(WatchdogError, match="2 s overdue"):
             await motion.join()
         assert box.clock.now() - began == pytest.approx(sweep.duration + 2.0, abs=0.1)
+
+
+def test_the_module_is_short() -> None:
+    code = (DOCS / "examples" / "tern_stage.py").read_text(encoding="utf-8")
+    assert len(code.splitlines()) < 150
 
 
 def test_the_page_shows_the_whole_module() -> None:

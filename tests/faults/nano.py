@@ -25,13 +25,12 @@ from flyscan.flight import (
     Path,
     State,
     Trigger,
-    cancel,
 )
 from flyscan.flight._rig import Rig
 from flyscan.flight.host import HostConfig
 from flyscan.flight.host._restore import HostJournal
 from flyscan.flight.host._state_folder import StateFolder
-from flyscan.testing import MemorySink
+from flyscan.testing import MemorySink, passing
 from flyscan_sim.nanoprobe import Nanoprobe
 
 #: Real seconds after which a test that waits has hung.
@@ -207,12 +206,6 @@ class Station:
         return answer
 
 
-async def pass_time(clock: ManualClock) -> None:
-    """Jump from deadline to deadline whenever sockets have come to rest."""
-    while True:
-        await clock.advance_to(clock.next_deadline or clock.now())
-
-
 @asynccontextmanager
 async def station(
     folder: FilePath,
@@ -250,7 +243,7 @@ async def station(
             stack.push_async_callback(server.stop)
             await server.start()
         if isinstance(clock, ManualClock):
-            stack.push_async_callback(cancel, asyncio.create_task(pass_time(clock)))
+            await stack.enter_async_context(passing(clock))
         config = host_config(nano.endpoints)["controllers"]
         config["stage"]["params"] |= dict(gcs or {})
         config["panda"]["params"] |= dict(panda or {})

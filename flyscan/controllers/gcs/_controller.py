@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
-from ...errors import ConfigurationError, FlyscanError, LimitError, MotionError, WatchdogError
+from ...errors import ConfigurationError, FlyscanError, MotionError, WatchdogError
 from ...flight import AxisLimits, Clock, RealClock, rest_to_rest
 from ._axis import GcsAxis
 from ._codec import Answer, parse_commands, parse_hex, parse_integer, parse_numbers, parse_texts
@@ -24,7 +24,6 @@ MARGIN_S = 2.0
 _REQUIRED = ("MOV", "ONT?", "POS?", "STP", "SVO?", "TMN?", "TMX?", "VEL", "VEL?")
 _SHORTEST_POLL_S = 0.001
 _LONGEST_POLL_S = 0.05
-_SLACK = 1e-9
 # A box may decelerate more gently than configured: aim a little farther than v^2/2a.
 _BRAKING_MARGIN = 1.25
 
@@ -262,25 +261,11 @@ class GcsController:
 
     def check_travel(self, user: str, target: float) -> None:
         """Raise LimitError if `target` is outside the travel."""
-        limit = self._limits[user]
-        slack = _SLACK * max(1.0, abs(limit.low), abs(limit.high))
-        if not limit.low - slack <= target <= limit.high + slack:
-            raise LimitError(
-                f"target {target:g} {limit.unit} is outside the travel "
-                f"{limit.low:g} to {limit.high:g}",
-                device=f"{self.name} {user}",
-                remedy="choose a target inside it",
-            )
+        self._limits[user].check_travel(f"{self.name} {user}", target)
 
     def check_velocity(self, user: str, velocity: float) -> None:
         """Raise LimitError if the speed is not above 0 and within the limit."""
-        limit = self._limits[user]
-        if not 0 < velocity <= limit.velocity * (1 + _SLACK):
-            raise LimitError(
-                f"velocity {velocity:g} {limit.unit}/s, expected above 0 up to {limit.velocity:g}",
-                device=f"{self.name} {user}",
-                remedy="change the velocity, or the axis' limit if the stage can do more",
-            )
+        self._limits[user].check_velocity(f"{self.name} {user}", velocity)
 
     async def go(self, targets: Mapping[str, float], speeds: Mapping[str, float]) -> None:
         """Move axes to `targets` and wait until they rest there; cancelled, it brakes.

@@ -21,8 +21,8 @@ from ...flight import (
     MotionCapabilities,
     Path,
     RestoreStep,
-    Segment,
     Sweep,
+    check_path,
 )
 from ._axis import GcsAxis
 from ._codec import parse_texts
@@ -137,20 +137,8 @@ class GcsMotion(Motion):
         return await self._controller.positions()
 
     async def check(self, path: Path) -> None:
-        own = [axis for axis in self.axes if axis in path.axes]
-        if not own:
-            raise ConfigurationError(
-                f"the path moves {', '.join(path.axes)}, none of which belongs to it",
-                device=self.name,
-                remedy=f"use {', '.join(self.axes)}, or fly with the motion that has these axes",
-            )
-        await self._check_state(own)
-        await self.limits()
-        for axis, ends in path.extents().items():
-            if axis in own:
-                for end in ends:
-                    self._controller.check_travel(axis, end)
-        self._check_curves(path.segment(0))
+        await check_path(self, path)
+        await self._check_state([axis for axis in self.axes if axis in path.axes])
 
     async def _check_state(self, own: list[str]) -> None:
         controller = self._controller
@@ -176,26 +164,14 @@ class GcsMotion(Motion):
     def _not_ready(self, axis: str, problem: str, remedy: str) -> NotReadyError:
         return NotReadyError(problem, device=f"{self.name} {axis}", remedy=remedy)
 
-    def _check_curves(self, segment: Segment) -> bool:
-        """Whether the segment is a curve for this controller; raises if it cannot fly that."""
-        curved = segment.bounds is not None and not set(segment.moving).isdisjoint(self.axes)
-        if curved and not self._generator.available:
-            raise ConfigurationError(
-                "the path has curves, which this controller cannot fly in one sweep",
-                device=self.name,
-                remedy="cut it into straight pieces (Path.without_curves())",
-            )
-        return curved
-
     async def prepare(self, sweep: Sweep) -> None:
         own = {axis: sweep.origin[axis] for axis in self.axes if axis in sweep.origin}
         self._flown = None
         if not own:
             return
-        curved = self._check_curves(sweep.segment)
         limits = self._controller.limits
         await self._accelerate({axis: limits[axis].acceleration for axis in own})
-        if curved:
+        if sweep.segment.bounds is not None and not own.keys().isdisjoint(sweep.segment.moving):
             await self._generator.load(sweep)
         await self._controller.go(own, {axis: limits[axis].velocity for axis in own})
 
