@@ -39,6 +39,7 @@ def share_of_sweep(sweep: Sweep, axes: Collection[str]) -> Sweep:
             stop=own(segment.stop),
             bounds=None if bounds is None else own(bounds),
             midpoints=None if midpoints is None else own(midpoints),
+            schedule=segment.schedule if curved else None,
         ),
         origin=own(sweep.origin),
         target=own(sweep.target),

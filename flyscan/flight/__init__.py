@@ -5,7 +5,7 @@ from ._clock import Clock, ManualClock, RealClock, ScaledClock
 from ._contract import Capture, EndReason, JoinOutcome, Motion, RestoreStep
 from ._fitness import check_path
 from ._flight import Flight
-from ._frames import Frames, RunFile, Sink
+from ._frames import Frames, RowFacts, RunFile, Sink
 from ._ledger import LedgerRow
 from ._limits import AxisLimits, CaptureCapabilities, Estimate, MotionCapabilities
 from ._monitor import Monitor
@@ -42,6 +42,7 @@ __all__ = [
     "Points",
     "RealClock",
     "RestoreStep",
+    "RowFacts",
     "RunFile",
     "ScaledClock",
     "Segment",

@@ -12,7 +12,26 @@ import numpy.typing as npt
 from ._block import Block, Channel, FloatArray, IntArray
 from ._ledger import LedgerRow
 
-__all__ = ["Frames", "RunFile", "Sink"]
+__all__ = ["Frames", "RowFacts", "RunFile", "Sink"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowFacts:
+    """What rows of uneven speed need to become an even map; arrays of shape ``(n,)``.
+
+    Args:
+        start, stop: position of the fast axis at the beginning and the end of the live time, in
+            the order it was flown, axis units.
+        dwell: seconds from this trigger to the next at the speed of this row.
+        i0: incident flux relative to nominal; NaN where nobody measures it.
+        passes: 0 for a line itself, k for the k-th time flown back over a part of it.
+    """
+
+    start: FloatArray
+    stop: FloatArray
+    dwell: FloatArray
+    i0: FloatArray
+    passes: IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +45,7 @@ class Frames:
         segment: segment index of each frame, int64, shape ``(n,)``.
         block: times, exposures and columns; the monitors' joined columns are among them.
         setpoints: set-point midpoints of the axes no channel reports, axis to shape ``(n,)``.
+        facts: of steered flights, what turns their rows into even maps.
     """
 
     first_frame: int
@@ -34,6 +54,7 @@ class Frames:
     segment: IntArray
     block: Block
     setpoints: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
+    facts: RowFacts | None = None
 
     def __len__(self) -> int:
         return len(self.block)

@@ -62,7 +62,10 @@ class MotionCapabilities:
     Args:
         velocity_in_flight: a retune acts on the sweep under way.
         curves: segments with `bounds` (any curve, several axes) can be flown as one sweep.
-        profiles: a sweep may have a velocity profile.
+        profiles: a straight sweep may vary its speed (:attr:`Segment.schedule`, or `bounds` at
+            uneven distances).
+        profile_pieces: how many pieces of constant acceleration it may have; None for as many
+            as wanted.
         horizon: seconds from a velocity command to its effect.
         together: several axes may move in one sweep in step with each other.
     """
@@ -70,6 +73,7 @@ class MotionCapabilities:
     velocity_in_flight: bool = False
     curves: bool = False
     profiles: bool = False
+    profile_pieces: int | None = None
     horizon: float = 0.0
     together: bool = False
 

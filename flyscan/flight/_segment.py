@@ -37,6 +37,9 @@ class Segment:
             ``(points + 1,)``; None when the points divide start..stop evenly on a straight line.
         midpoints: for a curve only, where it is in the middle of each point's period: axis to
             float64 array of shape ``(points,)``; None when that is halfway between the bounds.
+        schedule: for a straight segment of varying speed only, seconds from the first trigger
+            to the bounds of the points, float64, shape ``(points + 1,)``, increasing from 0;
+            None at constant speed.
     """
 
     index: int
@@ -48,6 +51,12 @@ class Segment:
     trigger: Trigger
     bounds: Mapping[str, FloatArray] | None = None
     midpoints: Mapping[str, FloatArray] | None = None
+    schedule: FloatArray | None = None
+
+    @property
+    def curved(self) -> bool:
+        """True for what is not flown at constant speed along a straight line."""
+        return self.bounds is not None or self.schedule is not None
 
     @property
     def end_point(self) -> int:
@@ -91,11 +100,11 @@ class Segment:
     @property
     def duration(self) -> float:
         """Seconds from the first trigger to the end of the last point at nominal speed."""
-        return self.points * self.period
+        return self.points * self.period if self.schedule is None else float(self.schedule[-1])
 
     @property
     def velocity(self) -> dict[str, float]:
-        """Nominal signed velocity of every axis in units per second; a curve's mean velocity."""
+        """Nominal signed velocity of every axis in units per second; the mean where it varies."""
         return {a: (self.stop[a] - self.start[a]) / self.duration for a in self.start}
 
     def bound(self, point: int) -> dict[str, float]:
@@ -137,7 +146,7 @@ class Segment:
         i, j = self._offset(first), self._offset(stop)
         if (i, j) == (0, self.points):
             return self
-        bounds, midpoints = self.bounds, self.midpoints
+        bounds, midpoints, schedule = self.bounds, self.midpoints, self.schedule
         return replace(
             self,
             first_point=first,
@@ -146,17 +155,23 @@ class Segment:
             stop=self.bound(stop),
             bounds=None if bounds is None else {a: b[i : j + 1] for a, b in bounds.items()},
             midpoints=None if midpoints is None else {a: m[i:j] for a, m in midpoints.items()},
+            schedule=None if schedule is None else schedule[i : j + 1] - schedule[i],
         )
 
     def knots(self, from_point: int) -> tuple[FloatArray, dict[str, FloatArray]]:
         """Vertices of the trajectory from the trigger of `from_point` to the end.
 
         Returns:
-            Evenly spaced seconds since that trigger and axis to positions, linear in between,
-            all of shape ``(m,)``: bounds only, or bounds and midpoints in turn.
+            Seconds since that trigger, evenly spaced unless there is a schedule, and axis to
+            positions, linear in between, all of shape ``(m,)``: bounds only, or bounds and
+            midpoints in turn.
         """
         i = self._offset(from_point)
         n = self.points - i
+        if self.schedule is not None:
+            f = np.arange(i, self.points + 1) / self.points
+            straight = {a: lo + (self.stop[a] - lo) * f for a, lo in self.start.items()}
+            return self.schedule[i:] - self.schedule[i], straight
         if self.bounds is None:
             first = self.bound(from_point)
             ends = {a: np.array((first[a], self.stop[a])) for a in first}

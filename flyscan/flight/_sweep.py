@@ -172,9 +172,9 @@ def _edge_velocities(
     seconds: FloatArray, knots: Mapping[str, FloatArray]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Velocity at the first trigger and after the last point."""
-    dt = float(seconds[1])  # knots are evenly spaced in time
-    enter = {a: float(k[1] - k[0]) / dt for a, k in knots.items()}
-    leave = {a: float(k[-1] - k[-2]) / dt for a, k in knots.items()}
+    first, last = float(seconds[1] - seconds[0]), float(seconds[-1] - seconds[-2])
+    enter = {a: float(k[1] - k[0]) / first for a, k in knots.items()}
+    leave = {a: float(k[-1] - k[-2]) / last for a, k in knots.items()}
     return enter, leave
 
 
@@ -191,7 +191,8 @@ def _check_known(segment: Segment, limits: Mapping[str, AxisLimits]) -> None:
 def _check_speed(
     segment: Segment, axis: str, seconds: FloatArray, path: FloatArray, limit: AxisLimits
 ) -> None:
-    steps = np.diff(path) / seconds[1]
+    lengths = np.diff(seconds)
+    steps = np.diff(path) / lengths
     speed = float(np.abs(steps).max())
     if speed > limit.velocity * (1 + SLACK):
         raise LimitError(
@@ -200,7 +201,8 @@ def _check_speed(
             device=axis,
             remedy="use a longer period per point or a smaller step",
         )
-    bend = float(np.abs(np.diff(steps)).max(initial=0.0) / seconds[1])
+    between = (lengths[1:] + lengths[:-1]) / 2
+    bend = float((np.abs(np.diff(steps)) / between).max(initial=0.0))
     if bend > limit.acceleration * (1 + SLACK):
         raise LimitError(
             f"the curve of segment {segment.index} needs {bend:g} {limit.unit}/s^2, "

@@ -44,7 +44,9 @@ class MemoryMotion(Motion):
 
     @property
     def capabilities(self) -> MotionCapabilities:
-        return MotionCapabilities(velocity_in_flight=True, curves=True, together=True)
+        return MotionCapabilities(
+            velocity_in_flight=True, curves=True, profiles=True, together=True
+        )
 
     async def connect(self) -> None:
         """Nothing to connect to."""
@@ -199,7 +201,7 @@ class MemoryMotion(Motion):
 
 def _steps(sweep: Sweep, axis: str) -> list[tuple[float, float, float]]:
     """The sweep of one axis as (seconds, velocity, acceleration) steps."""
-    if sweep.segment.bounds is not None:
+    if sweep.segment.curved:
         times, positions = sweep.curve()
         dt = np.diff(times)
         return [

@@ -196,7 +196,7 @@ class RetunesNothing(MemoryMotion):
 
 class CutsCorners(MemoryMotion):
     async def start(self, sweep: Sweep) -> None:
-        if sweep.segment.bounds is not None:
+        if sweep.segment.curved:
             segment = replace(sweep.segment, bounds=None, midpoints=None)
             way = {a: sweep.target[a] - o for a, o in sweep.origin.items()}
             speed = {a: w / (sweep.duration - sweep.ramp) for a, w in way.items()}
@@ -209,7 +209,7 @@ class FailsTheSlowAxis(MemoryMotion):
 
     async def start(self, sweep: Sweep) -> None:
         await super().start(sweep)
-        if len(sweep.segment.moving) > 1 and sweep.segment.bounds is None:
+        if len(sweep.segment.moving) > 1 and not sweep.segment.curved:
             now = self._clock.now()
             step = [(sweep.duration, 0.0, 0.0), *self._later(sweep)]
             self.trajectories["y"].replace_from(now, step)

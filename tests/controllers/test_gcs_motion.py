@@ -54,7 +54,7 @@ async def test_capabilities_come_from_the_box_and_its_profile(model: str):
         assert found.velocity_in_flight == (model == "C-863")
         assert found.curves == (model == "E-727")
         assert found.together == (model != "C-863")
-        assert not found.profiles
+        assert found.profiles == (model == "E-727")
         assert (found.horizon > 0) == found.velocity_in_flight
 
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from flyscan.flight import Segment
 from tests.flight.path_specs import arc, straight
 
 
@@ -108,3 +109,26 @@ def test_points_outside_are_refused(point: int) -> None:
         straight().bound(point)
     with pytest.raises(IndexError, match=f"point {point}"):
         straight().setpoints(*sorted((22, point)))
+
+
+def scheduled() -> Segment:
+    """Five points of 2 um: 1 s, 0.5 s, and three times 0.25 s."""
+    return straight(schedule=np.array([0, 1, 1.5, 1.75, 2, 2.25]))
+
+
+def test_a_schedule_says_when_the_evenly_spaced_points_begin() -> None:
+    segment = scheduled()
+    assert segment.curved
+    assert segment.duration == 2.25
+    assert segment.velocity["x"] == pytest.approx(10 / 2.25)
+    assert segment.bound(22)["x"] == 4.0
+    seconds, knots = segment.knots(21)
+    assert seconds.tolist() == [0, 0.5, 0.75, 1.0, 1.25]
+    assert knots["x"].tolist() == [2, 4, 6, 8, 10]
+
+
+def test_a_part_of_a_scheduled_segment_keeps_its_share_of_the_schedule() -> None:
+    part = scheduled().part(21, 23)
+    assert part.schedule is not None
+    assert part.schedule.tolist() == [0, 0.5, 0.75]
+    assert (part.start["x"], part.stop["x"]) == (2.0, 6.0)

@@ -18,6 +18,7 @@ LIMITS = {
     "x": AxisLimits(-100, 100, 50, 400, "um", settle=0.02),
     "y": AxisLimits(-100, 100, 50, 100, "um"),
 }
+SLOW = AxisLimits(-100, 100, 50, 40, "um")
 
 
 def test_straight_sweep_by_hand() -> None:
@@ -45,6 +46,30 @@ def test_the_slowest_axis_sets_the_ramp_of_all() -> None:
     assert sweep.ramp == pytest.approx(20 / 100)
     assert sweep.acceleration == pytest.approx({"y": 100.0, "x": 100.0})
     assert sweep.lead == pytest.approx(0.2 + 0.02)
+
+
+def test_a_scheduled_sweep_enters_and_leaves_at_its_own_speeds() -> None:
+    segment = straight(schedule=np.array([0, 0.4, 0.6, 0.8, 1.0, 1.1]))  # 5, 10, 10, 10, 20 um/s
+    sweep = plan_sweep(segment, 20, LIMITS)
+    assert sweep.velocity["x"] == pytest.approx(5.0)
+    assert sweep.target["x"] == pytest.approx(10 + 20 * sweep.ramp / 2)
+    assert sweep.duration == pytest.approx(2 * sweep.ramp + 0.02 + 1.1)
+    times, positions = sweep.curve()
+    at = np.interp(sweep.lead + np.array([0, 0.4, 0.8, 1.1]), times, positions["x"])
+    assert at.tolist() == pytest.approx([0, 2, 6, 10])
+    later = plan_sweep(segment, 23, LIMITS)
+    assert later.velocity["x"] == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "complaint"),
+    [((0, 0.02, 0.5, 1, 1.5, 2), "needs 100 um/s"), ((0, 0.06, 1, 2, 3, 4), "um/s")],
+)
+def test_a_schedule_beyond_the_limits_is_refused(
+    schedule: tuple[float, ...], complaint: str
+) -> None:
+    with pytest.raises(LimitError, match=complaint):
+        plan_sweep(straight(schedule=np.array(schedule)), 20, {**LIMITS, "x": SLOW})
 
 
 @pytest.mark.parametrize("segment", [straight(), arc(8), arc(8, midpoints=False)])

@@ -51,7 +51,7 @@ def _known(segment: Segment, limits: Mapping[str, AxisLimits]) -> Mapping[str, A
 def _check_segment(
     device: str, segment: Segment, moving: list[str], records: Mapping[str, MotorRecord]
 ) -> None:
-    if segment.bounds is not None:
+    if segment.curved:
         raise ConfigurationError(
             f"segment {segment.index} is a curve along {', '.join(moving)}, motor records move "
             "in straight lines",

@@ -118,6 +118,7 @@ class GcsMotion(Motion):
         return MotionCapabilities(
             velocity_in_flight=self._in_flight,
             curves=self._generator.available,
+            profiles=self._generator.available,
             horizon=self._controller.profile.horizon if self._in_flight else 0.0,
             together=len(self.axes) > 1,
         )
@@ -171,7 +172,7 @@ class GcsMotion(Motion):
             return
         limits = self._controller.limits
         await self._accelerate({axis: limits[axis].acceleration for axis in own})
-        if sweep.segment.bounds is not None and not own.keys().isdisjoint(sweep.segment.moving):
+        if sweep.segment.curved and not own.keys().isdisjoint(sweep.segment.moving):
             await self._generator.load(sweep)
         await self._controller.go(own, {axis: limits[axis].velocity for axis in own})
 
@@ -179,7 +180,7 @@ class GcsMotion(Motion):
         moving = [axis for axis in self.axes if axis in sweep.segment.moving]
         if not moving:
             return
-        wave = sweep.segment.bounds is not None
+        wave = sweep.segment.curved
         speeds = {axis: abs(sweep.velocity[axis]) for axis in moving}
         if not wave:
             await self._cruise(sweep, speeds)
