@@ -73,6 +73,7 @@ class RunFile:
         epoch_ns: Unix nanoseconds; times in the file count from it.
         monitors: name of each slow channel to its unit; its samples are kept as they come,
             beside the column joined to the rows.
+        tuned: decisions may steer its flights: rows keep their facts, and the file a record.
     """
 
     directory: str
@@ -82,6 +83,7 @@ class RunFile:
     start: Mapping[str, object]
     epoch_ns: int
     monitors: Mapping[str, str] = field(default_factory=dict[str, str])
+    tuned: bool = False
 
 
 class Sink(Protocol):
@@ -108,7 +110,21 @@ class Sink(Protocol):
         ...
 
     async def supersede(self, frames: npt.NDArray[np.int64]) -> None:
-        """Clear the ``keep`` mark of frames whose points are flown again."""
+        """Clear the ``keep`` mark of frames whose points are flown again, and their ``used``."""
+        ...
+
+    async def flag(self, frames: npt.NDArray[np.int64]) -> None:
+        """Clear the ``used`` mark of frames of a tuned run that nobody may use.
+
+        They still stand for their points. Note them with :meth:`add_tuning` afterwards.
+        """
+        ...
+
+    async def add_tuning(self, record: Mapping[str, object]) -> None:
+        """Store what happened next in a tuned run: JSON-able, with the key ``event``.
+
+        It becomes readable no later than the frames appended after it.
+        """
         ...
 
     async def add_ledger(self, row: LedgerRow) -> None:

@@ -5,7 +5,7 @@ from ._describe import MIMETYPE, StreamResource, file_uri, stream_resources
 from ._documents import DocumentsReport
 from ._kept import kept_frames
 from ._problem import Kind, Problem
-from ._read import read_ledger, read_paths
+from ._read import read_ledger, read_paths, read_tuning
 from ._repair import RepairReport, repair_file
 from ._sink import Hdf5Sink
 
@@ -24,6 +24,7 @@ __all__ = [
     "kept_frames",
     "read_ledger",
     "read_paths",
+    "read_tuning",
     "repair_file",
     "stream_resources",
 ]

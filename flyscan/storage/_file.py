@@ -21,8 +21,8 @@ from ._nexus import build, iso_time, ledger_record
 
 __all__ = ["Operation", "RunFileWriter"]
 
-Operation = Frames | Callable[["RunFileWriter"], None]
-"""Frames to append, or anything else to do with the file between them."""
+Operation = Frames | bytes | Callable[["RunFileWriter"], None]
+"""Frames to append, a line of the record of decisions, or anything else to do between them."""
 
 _ROOM = 512 << 10
 """Bytes a file without frames takes at most."""
@@ -85,8 +85,14 @@ class RunFileWriter:
             raise storage_error(self.path, problem, exc) from exc
 
     def supersede(self, frames: IntArray) -> None:
-        """Clear the ``keep`` mark of `frames`."""
+        """Clear the ``keep`` mark of `frames` and, in a tuned run, their ``used`` mark."""
         self._parts.columns["keep"].clear(frames)
+        if self._layout.tuned:
+            self.flag(frames)
+
+    def flag(self, frames: IntArray) -> None:
+        """Clear the ``used`` mark of `frames`."""
+        self._parts.columns["used"].clear(frames)
 
     def add_path(self, flight: int, path: Mapping[str, object]) -> None:
         """Store the path of a flight."""
@@ -137,18 +143,36 @@ class RunFileWriter:
             self._lock.release()
 
     def _step(self, operations: deque[Operation]) -> None:
-        batch: list[Frames] = []
-        for operation in operations:
-            if not isinstance(operation, Frames):
-                break
-            batch.append(operation)
-        if batch:
-            self._append(batch)
-            for _ in batch:
-                operations.popleft()
-        if operations and not isinstance(operations[0], Frames):
-            operations[0](self)
+        """Append what can be appended at once, or do the one thing that comes first."""
+        first = operations[0]
+        if callable(first):
+            first(self)
             operations.popleft()
+            return
+        batch: list[Frames] = []
+        lines: list[bytes] = []
+        for operation in operations:
+            if isinstance(operation, Frames):
+                batch.append(operation)
+            elif isinstance(operation, bytes):
+                lines.append(operation)
+            else:
+                break
+        parts = self._parts
+        with _all_or_none(parts.tuning_json, parts.tuning_stop):
+            self._append_lines(lines)
+            if batch:
+                self._append(batch)
+        for _ in range(len(batch) + len(lines)):
+            operations.popleft()
+
+    def _append_lines(self, lines: Sequence[bytes]) -> None:
+        """Add to the record of decisions; readers go by where its lines end."""
+        if lines:
+            text, stop = self._parts.tuning_json, self._parts.tuning_stop
+            ends = text.rows + np.cumsum([len(line) for line in lines])
+            text.append(np.frombuffer(b"".join(lines), np.uint8))
+            stop.append(ends)
 
     def _append(self, batch: Sequence[Frames]) -> None:
         """Write consecutive frames at once: few big calls, whatever the size of the blocks."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import StorageError
-from ..flight import Channel, Frames, RunFile
+from ..flight import Channel, Frames, RowFacts, RunFile
 
 __all__ = ["DATA", "Column", "Layout", "nexus_name"]
 
@@ -102,7 +102,14 @@ class Layout:
         self.setpoints = {
             axis: _setpoint(axis, unit) for axis, unit in run.axes.items() if axis not in reported
         }
-        self.columns = (*_fixed(run.epoch_ns), *self.channels, *self.setpoints.values(), _KEEP)
+        self.tuned = run.tuned
+        self.columns = (
+            *_fixed(run.epoch_ns),
+            *self.channels,
+            *self.setpoints.values(),
+            *(_facts(self.channels) if run.tuned else ()),
+            _KEEP,
+        )
         self.row_bytes = sum(c.row_bytes for c in self.columns)
         self._shapes = {c.name: c.shape for c in run.channels}
         self._require_unique_names()
@@ -137,9 +144,20 @@ class Layout:
             raise _misfit("channels", self._shapes.keys(), columns.keys())
         if not frames.setpoints.keys() <= self.setpoints.keys():
             raise _misfit("set-points of", self.setpoints.keys(), frames.setpoints.keys())
+        self._require_facts_fit(frames)
         for name, shape in self._shapes.items():
             if columns[name].shape[1:] != shape:
                 raise _misfit(f"rows of {name!r}", [str(shape)], [str(columns[name].shape[1:])])
+
+    def _require_facts_fit(self, frames: Frames) -> None:
+        facts = frames.facts
+        if facts is None:
+            return
+        if not self.tuned:
+            raise _misfit("facts of rows", (), ("start, stop, dwell, i0 and pass",))
+        for name, values in asdict(facts).items():
+            if values.shape != (len(frames),):
+                raise _misfit(f"{name!r} of shape", [f"({len(frames)},)"], [str(values.shape)])
 
     def _require_unique_names(self) -> None:
         names = [c.name for c in self.columns]
@@ -148,8 +166,9 @@ class Layout:
             raise StorageError(
                 f"several columns would be called {', '.join(twice)}",
                 device="data file",
-                remedy="rename the channels; time, exposure, point, segment, flight, keep and "
-                "the set-points' names are taken",
+                remedy="rename the channels; time, exposure, point, segment, flight, keep, the "
+                "set-points' names and, in runs that decisions steer, start, stop, dwell, i0, pass "
+                "and used are taken",
             )
 
 
@@ -205,16 +224,59 @@ def _fixed(epoch_ns: int) -> tuple[Column, ...]:
     )
 
 
-_KEEP = Column(
-    "keep",
-    "|u1",
-    (),
-    "",
-    "1 where this frame stands for its point",
-    lambda f: np.broadcast_to(np.uint8(1), len(f)),
-    default=1,
-    is_default=lambda _: True,
-)
+def _facts(channels: Sequence[Column]) -> tuple[Column, ...]:
+    """Columns of tuned runs: what turns rows of uneven speed into even maps."""
+    units = {c.unit for c in channels if c.channel is not None and c.channel.axis is not None}
+    unit = units.pop() if len(units) == 1 else ""
+    return (
+        _fact("start", "<f8", unit, "position at the beginning", np.nan, lambda f: f.start),
+        _fact("stop", "<f8", unit, "position at the end", np.nan, lambda f: f.stop),
+        _fact("dwell", "<f8", "s", "time to the next trigger", np.nan, lambda f: f.dwell),
+        _fact("i0", "<f8", "", "flux relative to nominal", np.nan, lambda f: f.i0),
+        _fact("pass", "<i4", "", "pass over the line, 0 the first", 0, lambda f: f.passes),
+        _mark("used", "1 unless flagged or superseded"),
+    )
+
+
+def _fact(
+    name: str,
+    dtype: str,
+    unit: str,
+    title: str,
+    default: float,
+    pick: Callable[[RowFacts], npt.ArrayLike],
+) -> Column:
+    def take(frames: Frames) -> npt.ArrayLike:
+        facts = frames.facts
+        return np.broadcast_to(default, len(frames)) if facts is None else pick(facts)
+
+    return Column(
+        name,
+        dtype,
+        (),
+        unit,
+        title,
+        take,
+        default=default,
+        is_default=lambda frames: frames.facts is None,
+    )
+
+
+def _mark(name: str, title: str) -> Column:
+    """A column of ones that are cleared later."""
+    return Column(
+        name,
+        "|u1",
+        (),
+        "",
+        title,
+        lambda frames: np.broadcast_to(np.uint8(1), len(frames)),
+        default=1,
+        is_default=lambda _: True,
+    )
+
+
+_KEEP = _mark("keep", "1 where this frame stands for its point")
 
 
 def _is_about(column: Column, axes: tuple[str, ...]) -> bool:

@@ -19,11 +19,24 @@ from ._appendable import Appendable
 from ._h5 import h5py
 from ._layout import Layout, nexus_name
 
-__all__ = ["LEDGER_DTYPE", "PHASES", "Skeleton", "build", "iso_time"]
+__all__ = ["LEDGER_DTYPE", "PHASES", "TUNING", "Skeleton", "build", "iso_time"]
+
+TUNING = "/entry/tuning"
+"""Record of a tuned run: lines of JSON, and where each of them ends."""
 
 PHASES = ("turnaround", "reconfiguration", "line", "waiting")
 
-_COUNTS = ("flight", "segment", "planned", "captured", "stored", "kept", "holds", "sweeps")
+_COUNTS = (
+    "flight",
+    "segment",
+    "planned",
+    "captured",
+    "stored",
+    "kept",
+    "waived",
+    "holds",
+    "sweeps",
+)
 
 LEDGER_DTYPE = np.dtype(
     [(name, "<i8") for name in _COUNTS]
@@ -46,6 +59,8 @@ class Skeleton:
     path_flight: Appendable
     path_stop: Appendable
     path_json: Appendable
+    tuning_stop: Appendable
+    tuning_json: Appendable
     monitors: dict[str, tuple[Appendable, Appendable]]
     end_time: Any
 
@@ -57,6 +72,8 @@ class Skeleton:
             self.path_json,
             self.path_stop,
             self.path_flight,
+            self.tuning_json,
+            self.tuning_stop,
             *logs,
             self.missing,
             self.ledger,
@@ -86,6 +103,7 @@ def build(file: Any, run: RunFile, layout: Layout) -> Skeleton:
     entry.attrs["default"] = "data"
     end_time = _describe_entry(entry, run, start)
     paths = _group(entry, "paths", "NXcollection")
+    tuning = _group(entry, "tuning", "NXcollection")
     ledger = _group(entry, "ledger", "NXcollection")
     return Skeleton(
         columns=_data(_group(entry, "data", "NXdata"), layout, run.epoch_ns),
@@ -94,6 +112,8 @@ def build(file: Any, run: RunFile, layout: Layout) -> Skeleton:
         path_flight=Appendable.create(paths, "flight", "<i4", (_TABLE_CHUNK,)),
         path_stop=Appendable.create(paths, "stop", "<i8", (_TABLE_CHUNK,)),
         path_json=Appendable.create(paths, "json", "|u1", (_TEXT_CHUNK,)),
+        tuning_stop=Appendable.create(tuning, "stop", "<i8", (_TABLE_CHUNK,)),
+        tuning_json=Appendable.create(tuning, "json", "|u1", (_TEXT_CHUNK,)),
         monitors=_monitors(_group(entry, "monitors", "NXcollection"), run),
         end_time=end_time,
     )
@@ -142,6 +162,9 @@ def _data(group: Any, layout: Layout, epoch_ns: int) -> dict[str, Appendable]:
             table.attrs["units"] = column.unit
         if column.channel is not None:
             table.attrs["source"] = column.channel.source
+            table.attrs["channel"] = column.channel.name
+            if column.channel.axis is not None:
+                table.attrs["axis"] = column.channel.axis
         columns[column.name] = table
     _mark_times(columns["time"], epoch_ns)
     coordinates = list(layout.coordinates.values())

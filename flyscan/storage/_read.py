@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 from ..flight import LedgerRow
 from ._layout import DATA
-from ._nexus import LEDGER_DTYPE, PHASES
+from ._nexus import PHASES, TUNING
 
-__all__ = ["frame_columns", "read_ledger", "read_paths"]
+__all__ = ["frame_columns", "read_ledger", "read_paths", "read_tuning"]
 
 _CREATOR = "flyscan"
 
@@ -33,21 +34,32 @@ def read_paths(file: Any) -> dict[int, dict[str, Any]]:
     }
 
 
+def read_tuning(file: Any) -> list[dict[str, Any]]:
+    """What happened in a tuned run, record by record; empty for other runs.
+
+    Of a file that is being written, all that has been flushed.
+    """
+    if TUNING not in file:
+        return []
+    group = file[TUNING]
+    stops = group["stop"][()].tolist()
+    text = group["json"][: stops[-1] if stops else 0].tobytes()
+    return [json.loads(text[start:stop]) for start, stop in pairwise([0, *stops])]
+
+
 def read_ledger(file: Any) -> list[LedgerRow]:
     """Every row of the ledger, in the order they were stored."""
     group = file["/entry/ledger"]
     missing = group["missing"][()]
-    counts = [n for n in LEDGER_DTYPE.names or () if n not in PHASES and n != "missing_stop"]
+    stored = group["rows"].dtype.names  # files of earlier versions have fewer
+    counts = [n for n in stored if n not in PHASES and n != "missing_stop"]
     rows: list[LedgerRow] = []
     start = 0
     for record in group["rows"][()]:
         stop = int(record["missing_stop"])
-        rows.append(
-            LedgerRow(
-                **{name: int(record[name]) for name in counts},
-                missing=tuple(int(point) for point in missing[start:stop]),
-                phases={phase: float(record[phase]) for phase in PHASES},
-            )
-        )
+        values: dict[str, Any] = {name: int(record[name]) for name in counts}
+        values["missing"] = tuple(int(point) for point in missing[start:stop])
+        values["phases"] = {phase: float(record[phase]) for phase in PHASES}
+        rows.append(LedgerRow(**values))
         start = stop
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from functools import partial
 
@@ -91,21 +92,46 @@ class Hdf5Sink:
         await self._spool.room()
 
     async def supersede(self, frames: npt.NDArray[np.int64]) -> None:
-        """Clear the ``keep`` mark of frames already appended.
+        """Clear the ``keep`` mark of frames already appended and, in a tuned run, ``used``.
 
         Raises:
             StorageError: there is no such frame, or an earlier write failed.
         """
         self._opened()
-        if not len(frames):
-            return
-        first, last = int(np.min(frames)), int(np.max(frames))
-        if first < 0 or last >= self._frames:
+        if self._has("supersede", frames):
+            self._spool.submit(lambda file: file.supersede(frames))
+
+    async def flag(self, frames: npt.NDArray[np.int64]) -> None:
+        """Clear the ``used`` mark of frames already appended.
+
+        Raises:
+            StorageError: the run is not tuned, there is no such frame, or an earlier write failed.
+        """
+        self._require_tuned()
+        if self._has("flag", frames):
+            self._spool.submit(lambda file: file.flag(frames))
+
+    async def add_tuning(self, record: Mapping[str, object]) -> None:
+        """Store what happened next, as a line of JSON.
+
+        Raises:
+            StorageError: the run is not tuned, the record is no JSON or has no event, or an
+                earlier write failed.
+        """
+        self._require_tuned()
+        try:
+            line = json.dumps(dict(record)).encode() + b"\n"
+        except (TypeError, ValueError) as exc:
             raise self._error(
-                f"cannot supersede frames {first} to {last}, there are {self._frames}",
+                f"cannot store the record {dict(record)!r}: {exc}",
+                "policies give plain numbers and texts, no arrays or objects",
+            ) from exc
+        if not isinstance(record.get("event"), str):
+            raise self._error(
+                f"cannot store a record without event: {dict(record)!r}",
                 "this is a defect of the flight; report it",
             )
-        self._spool.submit(lambda file: file.supersede(frames))
+        self._spool.submit(line, len(line))
 
     async def add_ledger(self, row: LedgerRow) -> None:
         """Store one row of the ledger.
@@ -162,6 +188,25 @@ class Hdf5Sink:
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._spool.close())
         await asyncio.shield(self._closing)
+
+    def _has(self, what: str, frames: npt.NDArray[np.int64]) -> bool:
+        """Whether there are any; all of them must have been appended."""
+        if not len(frames):
+            return False
+        first, last = int(np.min(frames)), int(np.max(frames))
+        if first < 0 or last >= self._frames:
+            raise self._error(
+                f"cannot {what} frames {first} to {last}, there are {self._frames}",
+                "this is a defect of the flight; report it",
+            )
+        return True
+
+    def _require_tuned(self) -> None:
+        if not self._opened().tuned:
+            raise self._error(
+                "has no place for decisions, since the run was opened without",
+                "open the run as one that decisions may steer (RunFile.tuned)",
+            )
 
     def _opened(self) -> Layout:
         if self._layout is None or self._closing is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,8 @@ class MemorySink:
         self.ledger: list[LedgerRow] = []
         self.monitors: dict[str, list[tuple[IntArray, FloatArray]]] = {}
         self.superseded: set[int] = set()
+        self.flagged: set[int] = set()
+        self.tuning: list[dict[str, Any]] = []
         self.fail: StorageError | None = None
         self._appended = 0
         self._flushed = 0
@@ -45,6 +49,14 @@ class MemorySink:
     async def supersede(self, frames: npt.NDArray[np.int64]) -> None:
         self.superseded.update(int(f) for f in frames)
 
+    async def flag(self, frames: npt.NDArray[np.int64]) -> None:
+        self._require_tuned()
+        self.flagged.update(int(f) for f in frames)
+
+    async def add_tuning(self, record: Mapping[str, object]) -> None:
+        self._require_tuned()
+        self.tuning.append(json.loads(json.dumps(dict(record))))
+
     async def add_ledger(self, row: LedgerRow) -> None:
         self.ledger.append(row)
 
@@ -61,6 +73,10 @@ class MemorySink:
 
     async def close(self) -> None:
         await self.flush()
+
+    def _require_tuned(self) -> None:
+        if self.run is None or not self.run.tuned:
+            raise StorageError("the run was not opened for decisions")
 
     def column(self, name: str) -> npt.NDArray[np.generic]:
         """All values of a channel, or of ``point``, ``segment``, ``flight``, ``time_ns``."""

@@ -72,6 +72,7 @@ async def test_the_file_is_laid_out_as_nexus_prescribes(tmp_path):
             "ledger": "NXcollection",
             "monitors": "NXcollection",
             "paths": "NXcollection",
+            "tuning": "NXcollection",
             "start": "NXnote",
         }
         assert "definition" not in entry
