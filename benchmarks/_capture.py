@@ -134,6 +134,9 @@ class SourceCapture(Capture):
     async def retune(self, factor: float) -> None:
         pass
 
+    async def captured(self) -> int:
+        return await self.reached()
+
     async def disarm(self) -> int:
         await self._control.run("*PCAP.DISARM=")
         self._disarmed.set()

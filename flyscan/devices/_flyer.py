@@ -469,8 +469,8 @@ class Flyer(
             self.preview.add(row["time"], row)
         elif kind == "ledger":
             row = event["row"]
-            flat = {**row, "waiting": 0.0, **row["phases"], "missing": len(row["missing"])}
-            self.ledger.add(time.time(), flat)
+            counts = {key: len(row[key]) for key in ("missing", "lost")}
+            self.ledger.add(time.time(), {**row, "waiting": 0.0, **row["phases"], **counts})
         elif kind == "count":
             task = asyncio.ensure_future(self._count(event))
             self._counting.add(task)

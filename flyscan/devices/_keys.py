@@ -17,6 +17,7 @@ LEDGER = {
     "stored": ("", "integer"),
     "kept": ("", "integer"),
     "missing": ("", "integer"),
+    "lost": ("", "integer"),
     "holds": ("", "integer"),
     "sweeps": ("", "integer"),
     "line": ("s", "number"),

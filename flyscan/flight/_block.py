@@ -62,10 +62,11 @@ class Channel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """Consecutive rows delivered together by a capture box.
+    """Rows of consecutive triggers, delivered together by a capture box.
 
     Args:
-        first: number of the first row, counted from 0 since the capture was armed.
+        first: number of the first row's trigger, counted from 0 since the capture was armed.
+            Numbers left out between one block and the next are of triggers that made no row.
         time_ns: hardware time of each row's trigger, Unix nanoseconds, int64, shape ``(n,)``.
         exposure: live time of each row in seconds, float64, shape ``(n,)``.
         columns: channel name to array of shape ``(n, *channel.shape)``.
@@ -93,11 +94,11 @@ class Block:
 
     @property
     def stop(self) -> int:
-        """Number after the last row."""
+        """Number after the last trigger."""
         return self.first + len(self)
 
     def rows(self, start: int, stop: int) -> Block:
-        """The rows numbered `start` to `stop` (exclusive), as views."""
+        """The rows of the triggers `start` to `stop` (exclusive), as views."""
         part = slice(max(0, start - self.first), max(0, stop - self.first))
         return Block(
             self.first + part.start,

@@ -289,7 +289,7 @@ class Capture(ABC):
 
         Returns:
             Path index of the next point not triggered; ``sweep.segment.end_point`` if none was
-            missed.
+            missed. A trigger that made no row counts as one.
         """
 
     @abstractmethod
@@ -298,6 +298,17 @@ class Capture(ABC):
 
         Raises:
             ConfigurationError: the box cannot (see :attr:`capabilities`).
+        """
+
+    @abstractmethod
+    async def captured(self) -> int:
+        """Rows captured since the last arming; all of them are on their way through `blocks`.
+
+        Asked for when rows have not come some block periods after their triggers, also after
+        :meth:`disarm`: it tells rows that are late from triggers that made none.
+
+        Raises:
+            WatchdogError: captured rows do not come to the computer.
         """
 
     @abstractmethod
@@ -310,7 +321,10 @@ class Capture(ABC):
 
     @abstractmethod
     def blocks(self) -> AsyncIterator[Block]:
-        """Blocks since :meth:`arm`, in order, without gaps; ends after :meth:`disarm`.
+        """Blocks since :meth:`arm`, in order; ends after :meth:`disarm`.
+
+        Every trigger has one number and at most one row. A trigger that made no row, or one with
+        the data of others in it, is left out, and its number with it: see :class:`Block`.
 
         Raises:
             CaptureError: the box ended by itself; the message has its reason and remedy.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+import numpy as np
 
 from ..errors import FlightAbortedError, FlyscanError
 from ._align import Alignment, align_axes
@@ -72,12 +74,19 @@ class Flight:
         self._alignments = alignments or {}
         self._belongings = Belongings((motion, capture), journal)
         self._changed = Changed()
-        self._intake = Intake(path, capture.channels(), flight=number, first_frame=first_frame)
+        self._itinerary = Itinerary(path)
+        self._intake = Intake(
+            path,
+            capture.channels(),
+            self._itinerary.again,
+            device=capture.name,
+            flight=number,
+            first_frame=first_frame,
+        )
         self._recorder = Recorder(
             capture, sink, monitors, self._intake, clock, listener, self._options, self._changed
         )
         self._status = Status(listener, self._changed, lambda: self._intake.next_point, holds)
-        self._itinerary = Itinerary(path)
         self._sweeper = Sweeper(
             motion,
             capture,
@@ -209,6 +218,17 @@ class Flight:
     def release(self, reason: str) -> None:
         """Take a reason away; the flight goes on when none is left."""
         self._status.release(reason)
+
+    def retake(self, points: Iterable[int]) -> None:
+        """Fly some points again after the sweep under way, and go on; see :meth:`fly_again`.
+
+        Raises:
+            IndexError: the path has no such points.
+        """
+        found = np.unique(np.fromiter(points, np.int64))
+        for stretch in np.split(found, np.flatnonzero(np.diff(found) > 1) + 1):
+            if len(stretch):
+                self._itinerary.again(int(stretch[0]), int(stretch[-1]) + 1)
 
     async def fly_again(self, first: int, stop: int) -> None:
         """Come to rest, fly points `first` to `stop` (exclusive) again, and go on.

@@ -1,119 +1,98 @@
-"""Intake: gives rows their frame number and point, and keeps the segments' accounts."""
+"""Intake: gives rows their frame number and point, and finds triggers that made no row."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import LedgerError
+from ..errors import CaptureError, LedgerError
+from ._account import SegmentAccount
 from ._block import Block, Channel, FloatArray, IntArray
 from ._frames import Frames
 from ._ledger import LedgerRow
 from ._path import Path
 from ._segment import Segment, Trigger
 
-__all__ = ["Intake", "SegmentAccount"]
+__all__ = ["Intake"]
+
+#: How often a point is flown again for want of a row before the flight fails.
+RETAKES = 3
+#: Rows that must agree, on both counts, before a shift of positions is taken for lost triggers.
+SURE_ROWS = 3
+SURE_STEPS = 0.25
+#: A row taken while decelerating is at most half a step behind its place, a lost trigger is one.
+SHIFTED = 0.75
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
-    """Points `first` to `stop` (exclusive) have the frames from `frame` on."""
-
-    first: int
-    stop: int
-    frame: int
-
-
-@dataclass(slots=True)
-class SegmentAccount:
-    """What has become of one segment so far.
-
-    Args:
-        segment: what is accounted for.
-        triggered: triggers the box has made for it.
-        captured: rows delivered for it.
-        flown: nothing of it is left to fly.
-        open: its row of the ledger is still to be written; again, if it was flown again.
-    """
+class _Piece:
+    """Rows `start` to `stop` of a block: consecutive triggers of one segment from `trigger` on."""
 
     segment: Segment
-    triggered: int = 0
-    captured: int = 0
-    holds: int = 0
-    sweeps: int = 0
-    flown: bool = False
-    open: bool = True
-    phases: dict[str, float] = field(default_factory=dict[str, float])
-    kept: list[_Stretch] = field(default_factory=list[_Stretch])
+    start: int
+    stop: int
+    trigger: int
+    point: int
 
     @property
-    def complete(self) -> bool:
-        """To be written, flown, and every row of it delivered."""
-        return self.open and self.flown and self.captured >= self.triggered
+    def count(self) -> int:
+        return self.stop - self.start
 
-    def spend(self, phase: str, seconds: float) -> None:
-        """Add time to a phase."""
-        self.phases[phase] = self.phases.get(phase, 0.0) + seconds
-
-    def keep(self, first: int, stop: int, frame: int) -> IntArray:
-        """Let the frames from `frame` on stand for points `first` to `stop`.
-
-        Returns:
-            Frames that stood for some of these points until now.
-        """
-        superseded: list[IntArray] = []
-        rest: list[_Stretch] = []
-        for old in self.kept:
-            a, b = max(first, old.first), min(stop, old.stop)
-            if a >= b:
-                rest.append(old)
-                continue
-            superseded.append(np.arange(a, b, dtype=np.int64) + (old.frame - old.first))
-            if old.first < a:
-                rest.append(_Stretch(old.first, a, old.frame))
-            if b < old.stop:
-                rest.append(_Stretch(b, old.stop, old.frame + b - old.first))
-        last = rest[-1] if rest else None
-        if last and last.stop == first and last.frame + last.stop - last.first == frame:
-            rest[-1] = _Stretch(last.first, stop, last.frame)
-        else:
-            rest.append(_Stretch(first, stop, frame))
-        self.kept = rest
-        return np.concatenate(superseded) if superseded else np.empty(0, np.int64)
-
-    def missing(self) -> tuple[int, ...]:
-        """Points no frame stands for."""
-        missing: list[int] = []
-        after = self.segment.first_point
-        for stretch in sorted(self.kept, key=lambda s: s.first):
-            missing += range(after, stretch.first)
-            after = stretch.stop
-        missing += range(after, self.segment.end_point)
-        return tuple(missing)
+    @property
+    def rows(self) -> slice:
+        return slice(self.start, self.stop)
 
 
 class Intake:
     """Numbers the rows of one flight.
 
-    Rows come in the order they are triggered, and a sweep triggers its points in order; so the
-    flight says at which row each sweep begins with which point. Position channels prove it: a
-    row taken more than three quarters of a step from where its point begins means that a trigger
-    was lost or came twice, and the flight fails there rather than shift the image.
+    Triggers come in the order of a sweep's points; so the flight says with which trigger each
+    sweep begins at which point. Blocks number the triggers of their rows: one that is left out
+    made no row, and its point is asked for again, up to three times. Position channels prove
+    it: rows a whole number of steps ahead of where their points begin mean that triggers were
+    lost that the box did not count. Where that began is used if a line shows it without doubt;
+    if not, and whenever a trigger comes twice, the flight fails there rather than shift the
+    image.
+
+    Args:
+        path: what is flown.
+        channels: columns of the blocks.
+        again: is told the points (first, stop) to fly again.
+        device: the capture's name, for messages.
+        flight: number of the flight in its run.
+        first_frame: frame number of the first row.
     """
 
     def __init__(
-        self, path: Path, channels: tuple[Channel, ...], *, flight: int, first_frame: int
+        self,
+        path: Path,
+        channels: tuple[Channel, ...],
+        again: Callable[[int, int], None],
+        *,
+        device: str,
+        flight: int,
+        first_frame: int,
     ) -> None:
         self._path = path
+        self._again = again
+        self._device = device
         self._flight = flight
         self._first_frame = first_frame
         self._position = {c.axis: c.name for c in channels if c.axis is not None}
         self._unreported = tuple(a for a in path.axes if a not in self._position)
         self._accounts: dict[int, SegmentAccount] = {}
         self._sweeps: list[tuple[int, int]] = [(0, 0)]
+        self._uncounted = 0
+        self._hopeless: CaptureError | None = None
         self.rows = 0
+        self.triggers = 0
+
+    @property
+    def rowless(self) -> int:
+        """Triggers known to have made no row."""
+        return self.triggers - self.rows
 
     @property
     def stop_frame(self) -> int:
@@ -122,8 +101,8 @@ class Intake:
 
     @property
     def next_point(self) -> int:
-        """Point of the next row to come."""
-        return self._point_of(self.rows)
+        """Point of the next trigger to be accounted for."""
+        return self._point_of(self.triggers)
 
     def account(self, segment: Segment) -> SegmentAccount:
         """The account of a segment of the path, opened when first asked for."""
@@ -132,46 +111,83 @@ class Intake:
             self._accounts[segment.index] = SegmentAccount(whole)
         return self._accounts[segment.index]
 
-    def begin(self, row: int, point: int) -> None:
-        """A sweep's first trigger will be row `row` and belongs to `point`."""
-        self._sweeps = [s for s in self._sweeps if s[0] < row]
-        if not self._sweeps or self._point_of(row) != point:
-            self._sweeps.append((row, point))
+    def begin(self, trigger: int, point: int) -> None:
+        """A sweep's first trigger will be number `trigger` and belongs to `point`."""
+        self._sweeps = [s for s in self._sweeps if s[0] < trigger]
+        if not self._sweeps or self._point_of(trigger) != point:
+            self._sweeps.append((trigger, point))
 
     def number(self, block: Block) -> tuple[Frames, IntArray]:
-        """Turn a block into frames.
+        """Turn a block into frames; have points flown again whose triggers made no row.
 
         Returns:
             The frames, and the numbers of earlier frames whose points they stand for now.
 
         Raises:
-            LedgerError: rows missing, repeated or taken at the wrong position.
+            LedgerError: rows repeated, too many, or taken at the wrong position.
         """
-        if block.first != self.rows:
+        if block.first + self._uncounted < self.triggers:
             raise LedgerError(
-                f"expected row {self.rows} next, got a block starting at {block.first}",
-                device="capture",
-                remedy="rows were lost between the box and the computer; repeat the flight",
+                f"expected trigger {self.triggers} next, got a block starting at "
+                f"{block.first + self._uncounted}",
+                device=self._device,
+                remedy="rows came twice: report this with the firmware version of the box",
             )
+        pieces = list(self._pieces(block))  # before any is counted: a wrong block is not stored
         point = np.empty(len(block), np.int64)
         segment = np.empty(len(block), np.int64)
         superseded: list[IntArray] = [np.empty(0, np.int64)]
-        parts = list(self._parts(len(block)))
-        for seg, part, first in parts:  # before any is counted: a wrong block is not stored
-            self._check_position(seg, block, part, first)
-        for seg, part, first in parts:
-            count = part.stop - part.start
-            point[part] = np.arange(first, first + count)
-            segment[part] = seg.index
-            account = self.account(seg)
-            account.captured += count
-            account.open = True
-            superseded.append(account.keep(first, first + count, self.stop_frame + part.start))
-        frames = Frames(
-            self.stop_frame, self._flight, point, segment, block, self._setpoints(point)
-        )
-        self.rows += len(block)
+        for piece in pieces:
+            self.lose_until(piece.trigger)
+            point[piece.rows] = np.arange(piece.point, piece.point + piece.count)
+            segment[piece.rows] = piece.segment.index
+            superseded.append(self._count(piece))
+        if pieces:
+            self._uncounted = self.triggers - block.stop
+        first_frame = self.stop_frame - len(block)
+        frames = Frames(first_frame, self._flight, point, segment, block, self._setpoints(point))
         return frames, np.concatenate(superseded)
+
+    def _count(self, piece: _Piece) -> IntArray:
+        """Note a piece in its account; frames it supersedes."""
+        account = self.account(piece.segment)
+        account.captured += piece.count
+        account.open = True
+        stands = account.keep(piece.point, piece.point + piece.count, self.stop_frame)
+        self.rows += piece.count
+        self.triggers += piece.count
+        return stands
+
+    def lose_until(self, trigger: int) -> None:
+        """All triggers before `trigger` that are not accounted for yet made no row."""
+        while self.triggers < trigger:
+            segment, point, count = self._next(self.triggers, trigger - self.triggers)
+            self.triggers += count
+            self.account(segment).rowless += count
+            self.lose(segment, point, point + count)
+            self._again(point, point + count)
+
+    def lose(self, segment: Segment, first: int, stop: int) -> None:
+        """Note that points `first` to `stop` of a segment got no row when they were due."""
+        losses = self.account(segment).lose(first, stop)
+        hopeless = first + np.flatnonzero(losses > RETAKES)
+        if len(hopeless) and self._hopeless is None:
+            self._hopeless = CaptureError(
+                f"segment {segment.index}: {_listed(hopeless)} got no row in {RETAKES + 1} "
+                "sweeps: the trigger did not come, or made none",
+                device=self._device,
+                remedy="check that the encoder follows the stage, the trigger wiring, and that "
+                "the exposure is shorter than the time between triggers",
+            )
+
+    def raise_hopeless(self) -> None:
+        """Give up, once what came is stored.
+
+        Raises:
+            CaptureError: a point got no row however often it was flown.
+        """
+        if self._hopeless is not None:
+            raise self._hopeless
 
     def closed(self) -> Iterator[LedgerRow]:
         """Ledger rows of segments that are flown and fully delivered.
@@ -180,54 +196,49 @@ class Intake:
         """
         for account in self._accounts.values():
             if account.complete:
-                yield self._row(account)
+                yield account.close(self._flight)
 
     def abandoned(self) -> Iterator[LedgerRow]:
         """Ledger rows of segments begun but not finished, for a flight that was stopped."""
         for account in self._accounts.values():
             if account.open:
-                yield self._row(account)
+                yield account.close(self._flight)
 
-    def _row(self, account: SegmentAccount) -> LedgerRow:
-        account.open = False
-        missing = account.missing()
-        return LedgerRow(
-            flight=self._flight,
-            segment=account.segment.index,
-            planned=account.segment.points,
-            captured=account.captured,
-            stored=account.captured,
-            kept=account.segment.points - len(missing),
-            missing=missing,
-            holds=account.holds,
-            sweeps=account.sweeps,
-            phases=dict(account.phases),
-        )
+    def _point_of(self, trigger: int) -> int:
+        begin, point = next(s for s in reversed(self._sweeps) if s[0] <= trigger)
+        return point + trigger - begin
 
-    def _point_of(self, row: int) -> int:
-        begin, point = next(s for s in reversed(self._sweeps) if s[0] <= row)
-        return point + row - begin
-
-    def _parts(self, count: int) -> Iterator[tuple[Segment, slice, int]]:
-        """The next `count` rows cut where sweeps and segments begin: segment, rows, first point.
+    def _next(self, trigger: int, count: int) -> tuple[Segment, int, int]:
+        """Segment and first point of `count` triggers, cut where sweep or segment end.
 
         Raises:
-            LedgerError: there are more rows than the path has points.
+            LedgerError: there are more triggers than the path has points.
         """
-        row = 0
-        while row < count:
-            first = self._point_of(self.rows + row)
-            if first >= self._path.points:
-                raise LedgerError(
-                    f"row {self.rows + row} comes after the last of {self._path.points} points",
-                    device="capture",
-                    remedy="check for double triggers: noise on the encoder or trigger cable",
-                )
-            segment = self._path.segment(self._path.segment_of(first))
-            later = (s[0] - self.rows for s in self._sweeps if s[0] > self.rows + row)
-            stop = min(count, row + segment.end_point - first, min(later, default=count))
-            yield segment, slice(row, stop), first
-            row = stop
+        first = self._point_of(trigger)
+        if first >= self._path.points:
+            raise LedgerError(
+                f"row {self.rows} comes after the last of {self._path.points} points",
+                device=self._device,
+                remedy="check for double triggers: noise on the encoder or trigger cable",
+            )
+        segment = self._path.segment(self._path.segment_of(first))
+        later = (s[0] - trigger for s in self._sweeps if s[0] > trigger)
+        return segment, first, min(count, segment.end_point - first, *later)
+
+    def _pieces(self, block: Block) -> Iterator[_Piece]:
+        """A block cut where sweeps and segments begin, and where triggers were lost uncounted.
+
+        Raises:
+            LedgerError: rows beyond the path, or not where they should be.
+        """
+        row, trigger = 0, block.first + self._uncounted
+        while row < len(block):
+            segment, point, count = self._next(trigger, len(block) - row)
+            piece = _Piece(segment, row, row + count, trigger, point)
+            begin, lost = self._shift(block, piece)
+            piece = _Piece(segment, row, begin, trigger, point)
+            yield piece
+            row, trigger = begin, trigger + piece.count + lost
 
     def _setpoints(self, point: IntArray) -> dict[str, FloatArray]:
         """Set-points of the axes no channel reports."""
@@ -237,23 +248,62 @@ class Intake:
         runs = [self._path.setpoints(int(p[0]), int(p[-1]) + 1) for p in np.split(point, cuts)]
         return {axis: np.concatenate([run[axis] for run in runs]) for axis in self._unreported}
 
-    def _check_position(self, segment: Segment, block: Block, part: slice, first: int) -> None:
-        axis = segment.fast
+    def _shift(self, block: Block, piece: _Piece) -> tuple[int, int]:
+        """The row of the block at which positions shift, and by how many steps; 0 at its end.
+
+        Raises:
+            LedgerError: they are shifted, and where that began cannot be told.
+        """
+        segment, axis = piece.segment, piece.segment.fast
         if axis not in self._position or segment.trigger is not Trigger.POSITION:
-            return
-        seen = np.asarray(block.columns[self._position[axis]][part], float)
-        middle = segment.setpoints(first, first + part.stop - part.start)[axis]
+            return piece.stop, 0
+        seen = np.asarray(block.columns[self._position[axis]][piece.rows], float)
+        middle = segment.setpoints(piece.point, piece.point + piece.count)[axis]
         step = segment.step
-        expected = middle - step / 2 + segment.velocity[axis] * block.exposure[part] / 2
+        expected = middle - step / 2 + segment.velocity[axis] * block.exposure[piece.rows] / 2
         off = (seen - expected) / step
-        # A lost trigger shifts every later row by a whole step; one noisy row proves nothing,
-        # and a row taken while decelerating is at most half a step behind.
-        if abs(float(np.median(off))) > 0.75:
-            worst = int(np.argmax(np.abs(off) > 0.75))
-            raise LedgerError(
-                f"segment {segment.index}: row {block.first + part.start + worst} was taken at "
-                f"{seen[worst]:.6g}, expected {expected[worst]:.6g} for point {first + worst}",
-                device=axis,
-                remedy="a trigger was lost or doubled: check trigger wiring, gate width against "
-                "the period, and the encoder",
-            )
+        far = np.abs(off) > SHIFTED
+        if not far.any():
+            return piece.stop, 0
+        begin, lost = (0, 0) if segment.curved else _slip(off)
+        if lost:
+            return piece.start + begin, lost
+        # One noisy row proves nothing.
+        if abs(float(np.median(off))) <= SHIFTED:
+            return piece.stop, 0
+        worst = int(np.argmax(far))
+        raise LedgerError(
+            f"segment {segment.index}: the row of trigger {piece.trigger + worst} was taken at "
+            f"{seen[worst]:.6g}, expected {expected[worst]:.6g} for point {piece.point + worst}",
+            device=axis,
+            remedy="a trigger was lost or doubled: check trigger wiring, gate width against "
+            "the period, and the encoder",
+        )
+
+
+def _slip(off: FloatArray) -> tuple[int, int]:
+    """The row with which positions shift ahead for good, and by how many whole steps.
+
+    Rows before must be where they should, and no later one may come back, or it is (0, 0).
+    """
+    steps = np.rint(off)
+    begin = int(np.argmax(steps != 0))
+    after = steps[begin:]
+    if (
+        begin == 0
+        or after[0] < 0
+        or np.abs(off - steps).max() > SURE_STEPS
+        or len(after) < SURE_ROWS
+        or np.any(after[:SURE_ROWS] != after[0])
+        or np.any(np.diff(after) < 0)
+    ):
+        return 0, 0
+    return begin, int(after[0])
+
+
+def _listed(points: IntArray) -> str:
+    """Points as a reader wants them."""
+    first, last = int(points[0]), int(points[-1])
+    if first == last:
+        return f"point {first}"
+    return f"{len(points)} points from {first} to {last}"

@@ -21,6 +21,9 @@ class LedgerRow:
         stored: frames written to the file.
         kept: points that have exactly one kept frame.
         missing: path indices without a frame.
+        waived: points that a decision gave up: they are not flown.
+        lost: path indices that got no row when they were due, once for every time; each was
+            then flown again.
         holds: how many times it was held.
         sweeps: how many sweeps it took, 1 when undisturbed.
         phases: seconds spent, by phase: ``turnaround``, ``reconfiguration``, ``line``, ``waiting``.
@@ -33,15 +36,19 @@ class LedgerRow:
     stored: int
     kept: int
     missing: tuple[int, ...] = ()
+    waived: int = 0
+    lost: tuple[int, ...] = ()
     holds: int = 0
     sweeps: int = 1
     phases: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def closes(self) -> bool:
-        """captured = stored, and every planned point is kept once."""
-        return self.captured == self.stored and self.kept == self.planned and not self.missing
+        """captured = stored, and every planned point is kept once or was given up."""
+        complete = self.kept + self.waived == self.planned and not self.missing
+        return self.captured == self.stored and complete
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
-        return asdict(self) | {"missing": list(self.missing), "phases": dict(self.phases)}
+        lists = {"missing": list(self.missing), "lost": list(self.lost)}
+        return asdict(self) | lists | {"phases": dict(self.phases)}

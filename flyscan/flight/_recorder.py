@@ -76,7 +76,7 @@ class Recorder:
         """Take in blocks until the capture ends.
 
         Raises:
-            CaptureError: it ended without being asked to.
+            CaptureError: it ended without being asked to, or a point gets no row.
         """
         async for block in self._capture.blocks():
             frames, superseded = self.intake.number(self._joined(block))
@@ -86,6 +86,7 @@ class Recorder:
             self._emit(self._preview.add(frames))
             self.close_accounts()
             self._changed.notify()
+            self.intake.raise_hopeless()
         if not self.winding_up:
             reason = self._capture.end_reason
             raise CaptureError(
@@ -100,7 +101,7 @@ class Recorder:
         while True:
             await self._clock.sleep(self._options.flush_period)
             await self.flush()
-            self._check_arrivals()
+            await self._check_arrivals()
 
     async def flush(self) -> None:
         """Make everything received readable, then report it and the segments it completes."""
@@ -122,35 +123,46 @@ class Recorder:
             self._closing.append((self.intake.stop_frame, row))
         await self.flush()
 
-    async def await_last(self, rows: int, given_up: Callable[[], bool]) -> None:
-        """Give the last rows the time they need to arrive; whether they do shows when disarming."""
-        arrived = self._changed.wait_for(lambda: self.intake.rows >= rows or given_up())
-        with suppress(WatchdogError):  # the capture's own count tells more precisely what is lost
-            await within(
-                self._clock,
-                2 * self._capture.capabilities.block_period + GRACE,
-                arrived,
-                lambda: self._late(rows),
-            )
-
-    async def settle(self, rows: int, given_up: Callable[[], bool]) -> None:
-        """Wait until `rows` rows have arrived (or `given_up`), then make them readable.
+    async def account_for(self, triggers: int, given_up: Callable[[], bool]) -> None:
+        """Wait until every one of `triggers` has its row, or is known to have made none.
 
         Raises:
-            WatchdogError: they did not come in time.
+            WatchdogError: rows that the box has did not come in time.
+            CaptureError: a point gets no row.
         """
-        await within(
-            self._clock,
-            self._patience,
-            self._changed.wait_for(lambda: self.intake.rows >= rows or given_up()),
-            lambda: self._late(rows),
-        )
+
+        async def settled() -> None:
+            await self._changed.wait_for(lambda: self.intake.triggers >= triggers or given_up())
+
+        with suppress(WatchdogError):  # too late for rows that are under way: the box is asked
+            await within(self._clock, self._delivery, settled(), lambda: self._late(triggers))
+        if self.intake.triggers < triggers and not given_up():
+            await self._find_out(triggers, given_up)
+
+    async def _find_out(self, triggers: int, given_up: Callable[[], bool]) -> None:
+        """Rows are late: either the box has them and they come, or their triggers made none."""
+        rows = await self._capture.captured()
+        come = self._changed.wait_for(lambda: self.intake.rows >= rows or given_up())
+        await within(self._clock, self._patience, come, lambda: self._late(triggers))
+        if not given_up():
+            self.intake.lose_until(triggers)
+            self.intake.raise_hopeless()
+            self.close_accounts()
+            self._changed.notify()
+
+    async def settle(self, triggers: int, given_up: Callable[[], bool]) -> None:
+        """Wait until all of `triggers` are accounted for (or `given_up`), then flush.
+
+        Raises:
+            WatchdogError, CaptureError: as :meth:`account_for`.
+        """
+        await self.account_for(triggers, given_up)
         self._emit(self._preview.finish())
         await self.flush()
 
-    def expect(self, rows: int) -> None:
-        """Note that `rows` rows have been triggered by now and must arrive soon."""
-        self._due.append((rows, self._clock.now()))
+    def expect(self, triggers: int) -> None:
+        """Note that `triggers` triggers have been made by now, and their rows must come soon."""
+        self._due.append((triggers, self._clock.now()))
 
     def close_accounts(self) -> None:
         """Queue the ledger rows of segments that are complete until their frames are flushed."""
@@ -167,18 +179,23 @@ class Recorder:
         joined = {m.channel.name: m.join(block.time_ns) for m in self._monitors}
         return Block(block.first, block.time_ns, block.exposure, {**block.columns, **joined})
 
-    def _late(self, rows: int) -> FlyscanError:
+    @property
+    def _delivery(self) -> float:
+        """Seconds within which rows come unless something is wrong."""
+        return 2 * self._capture.capabilities.block_period + GRACE
+
+    def _late(self, triggers: int) -> FlyscanError:
         return overdue(
             self._capture.name,
-            f"row {self.intake.rows} of the {rows} triggered",
+            f"the row of trigger {self.intake.triggers} of {triggers}",
             self._patience,
             "check the data connection to the box",
         )
 
-    def _check_arrivals(self) -> None:
-        self._due = [(rows, since) for rows, since in self._due if rows > self.intake.rows]
-        if self._due and self._clock.now() - self._due[0][1] > self._patience:
-            raise self._late(self._due[0][0])
+    async def _check_arrivals(self) -> None:
+        due = self._due = [(n, since) for n, since in self._due if n > self.intake.triggers]
+        if due and self._clock.now() - due[0][1] > self._patience:
+            await self._find_out(due[0][0], lambda: self.intake.triggers >= due[0][0])
 
     def _emit(self, row: dict[str, Any] | None) -> None:
         if row is not None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from ..errors import CaptureError, LedgerError
+from ..errors import LedgerError
+from ._account import SegmentAccount
 from ._changed import Changed
 from ._clock import Clock
 from ._contract import Capture, JoinOutcome, Motion
-from ._intake import SegmentAccount
 from ._itinerary import Itinerary
 from ._limits import AxisLimits
 from ._recorder import FlightOptions, Recorder
@@ -103,21 +103,22 @@ class Sweeper:
             self._recorder.close_accounts()
         self._status.go(Event.LANDED)
         self._recorder.winding_up = True
-        rows = await self._capture.disarm()
-        if rows != self._triggered:
+        rows, rowless = await self._capture.disarm(), self._intake.rowless
+        if rows + rowless != self._triggered:
+            known = f", {rowless} of which are known to have made none" if rowless else ""
             raise LedgerError(
-                f"the box captured {rows} rows for {self._triggered} triggers",
+                f"the box captured {rows} rows for {self._triggered} triggers{known}",
                 device=self._capture.name,
                 remedy="a trigger was lost or doubled: check cables and gate width",
             )
-        await self._recorder.settle(rows, lambda: self._status.state.final)
+        await self._recorder.settle(self._triggered, lambda: self._status.state.final)
 
     async def _fly_next(self) -> bool:
         """Fly the next part; False when nothing is left."""
         part = self._itinerary.next()
         if part is None:
             # Only when every row is in can it be said that nothing has to be flown again.
-            await self._recorder.await_last(self._triggered, lambda: self._status.over)
+            await self._recorder.account_for(self._triggered, lambda: self._status.over)
             return bool(self._divert(None))
         account = self._intake.account(part)
         account.flown = False
@@ -159,13 +160,26 @@ class Sweeper:
         outcome = await self._ride(sweep)
         if outcome is JoinOutcome.HELD:
             account.holds += 1
-            self._held_sweep = True
             point = await self._note_triggers(account)
+            self._held_sweep = point < part.end_point
         else:
             point = await self._note_triggers(account, await self._capture.end(sweep))
             if point < part.end_point and self._status.may_fly:
-                raise self._missed(sweep, point)
+                point = await self._fell_short(part, point, account)
         account.spend("line", self._clock.now() - began)
+        return point
+
+    async def _fell_short(self, part: Segment, point: int, account: SegmentAccount) -> int:
+        """The sweep is over and triggers from `point` on did not come; the next point to fly.
+
+        Raises:
+            CaptureError: it is the same however often it is flown.
+        """
+        await self._capture.withdraw()
+        point = await self._note_triggers(account)
+        if point < part.end_point:
+            self._intake.lose(part, point, part.end_point)
+            self._intake.raise_hopeless()
         return point
 
     async def _start(self, sweep: Sweep, account: SegmentAccount) -> bool:
@@ -244,13 +258,3 @@ class Sweeper:
             return JoinOutcome.HELD if held.done() else JoinOutcome.DONE
         finally:
             await cancel(timer, held)
-
-    def _missed(self, sweep: Sweep, point: int) -> CaptureError:
-        segment = sweep.segment
-        return CaptureError(
-            f"segment {segment.index} ended with {segment.end_point - point} of "
-            f"{segment.points} triggers missing, from point {point} on",
-            device=self._capture.name,
-            remedy="check that the encoder follows the stage and that the run-up begins before "
-            "the first trigger",
-        )

@@ -61,7 +61,10 @@ class MemoryCapture(Capture):
         self._running = False
         self._ending = asyncio.Event()
         self._end: EndReason | None = None
-        self.lose: set[int] = set()
+        self._numbers: list[int] = []
+        self._triggers = 0
+        #: Point to how many of its triggers make no row from now on.
+        self.lose: dict[int, int] = {}
 
     @property
     def capabilities(self) -> CaptureCapabilities:
@@ -151,7 +154,8 @@ class MemoryCapture(Capture):
     async def arm(self, path: Path, from_point: int) -> None:
         self.settings["armed"] = "1"
         self._path, self._point, self._segment = path, from_point, None
-        self._times, self._delivered, self._train = [], 0, None
+        self._times, self._numbers, self._triggers = [], [], 0
+        self._delivered, self._train = 0, None
         self._running, self._end = True, None
         self._ending.clear()
 
@@ -185,6 +189,10 @@ class MemoryCapture(Capture):
             "cannot change the step in flight", device=self.name, remedy="change it between lines"
         )
 
+    async def captured(self) -> int:
+        self._catch_up()
+        return len(self._times)
+
     async def disarm(self) -> int:
         self._finish("Ok")
         return len(self._times)
@@ -201,7 +209,7 @@ class MemoryCapture(Capture):
                 await asyncio.gather(timer, ending, return_exceptions=True)
             self._catch_up()
             finished = not self._running
-            if len(self._times) > self._delivered:
+            while len(self._times) > self._delivered:
                 yield self._block()
             if finished:
                 return
@@ -239,11 +247,19 @@ class MemoryCapture(Capture):
                 t = self._next_trigger(segment, now)
                 if t is None:
                     break
-                if self._point not in self.lose:
-                    self._times.append(t)
-                self._point += 1
+                self._take(t)
                 self._seen = t
         self._seen = now
+
+    def _take(self, t: float) -> None:
+        """One trigger, and its row unless that is lost."""
+        if self.lose.get(self._point):
+            self.lose[self._point] -= 1
+        else:
+            self._times.append(t)
+            self._numbers.append(self._triggers)
+        self._point += 1
+        self._triggers += 1
 
     def _start_train(self, segment: Segment, now: float) -> None:
         """A train of time triggers starts where the fast axis passes its first point."""
@@ -268,9 +284,12 @@ class MemoryCapture(Capture):
         return self._motion.trajectories[fast].crossing(before, direction, self._seen, now)
 
     def _block(self) -> Block:
-        first = self._delivered
-        t = np.array(self._times[first:])
-        self._delivered = len(self._times)
+        """The rows not delivered yet, up to the next trigger without one."""
+        numbers = np.array(self._numbers[self._delivered :])
+        gaps = np.flatnonzero(np.diff(numbers) > 1)
+        count = int(gaps[0]) + 1 if len(gaps) else len(numbers)
+        t = np.array(self._times[self._delivered : self._delivered + count])
+        self._delivered += count
         period = self._path.segment(0).period if self._path is not None else 0.0
         exposure = np.full(len(t), self._duty * period)
         columns = {
@@ -279,7 +298,7 @@ class MemoryCapture(Capture):
         }
         signals = {name: f(columns) for name, f in self._signals.items()}
         time_ns = self._clock.epoch_ns + np.round(t * 1e9).astype(np.int64)
-        return Block(first, time_ns, exposure, {**columns, **signals})
+        return Block(int(numbers[0]), time_ns, exposure, {**columns, **signals})
 
 
 def _ripple(positions: Mapping[str, FloatArray]) -> FloatArray:

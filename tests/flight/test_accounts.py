@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flyscan.flight import Segment, Trigger
-from flyscan.flight._intake import SegmentAccount
+from flyscan.flight._account import SegmentAccount
 
 FIRST, POINTS = 100, 12
 

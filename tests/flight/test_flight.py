@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scanspec.specs import Fly, Linspace, Static
 
-from flyscan.errors import FlightAbortedError, LedgerError, LimitError, StorageError
+from flyscan.errors import FlightAbortedError, LimitError, StorageError
 from flyscan.flight import Flight, FlightOptions, Path, State, Trigger
 from flyscan.testing import ManualClock, MemoryBox, MemorySink
 
@@ -215,15 +215,6 @@ async def test_release_while_decelerating_goes_on() -> None:
     r.check_complete()
 
 
-async def test_lost_trigger_fails_naming_the_row() -> None:
-    r = Rehearsal()
-    r.box.capture.lose = {6}
-    with pytest.raises(LedgerError, match=r"segment 1: row \d+ was taken at|captured 14 rows"):
-        await r.fly()
-    r.check_safe()
-    assert r.flight.state is State.FAILED
-
-
 async def test_storage_failure_stops_the_flight() -> None:
     r = Rehearsal()
     await r.clock.run(r.flight.prepare())
@@ -316,11 +307,3 @@ async def test_points_beyond_the_path_cannot_be_flown_again() -> None:
     r = Rehearsal()
     with pytest.raises(IndexError, match="points 3 to 16 are not on a path of 15"):
         await r.flight.fly_again(3, 16)
-
-
-async def test_a_last_trigger_that_is_lost_is_noticed_when_disarming() -> None:
-    r = Rehearsal()
-    r.box.capture.lose = {14}
-    with pytest.raises(LedgerError, match="captured 14 rows for 15 triggers"):
-        await r.fly()
-    r.check_safe()

@@ -358,6 +358,16 @@ class PandaCapture(Capture):
 
     # --- the end ---------------------------------------------------------------------------
 
+    async def captured(self) -> int:
+        """Rows captured since arming, after all that the box has were read."""
+        if self._stream is None:
+            raise self._not_armed()
+        stream = self._stream
+        if not stream.over:
+            (count,) = await self._control.values("*PCAP.CAPTURED")
+            await stream.wait_seen(int(count), self._patience + 10 * self._block_period)
+        return stream.rows.accepted
+
     async def disarm(self) -> int:
         """End the capture; returns the rows since arming."""
         if self._stream is None:
