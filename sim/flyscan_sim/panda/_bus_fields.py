@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ._fields import Answer, Attribute, ChangeCounter, Field, Group, Hardware
 from ._layout import FieldSpec, Layout
 from ._text import CommandError, format_double, parse_double, parse_integer, require_end
@@ -208,11 +206,21 @@ class _Mux(Field):
         spec: FieldSpec,
         hardware: Hardware,
         changes: ChangeCounter,
-        choices: Sequence[str],
+        layout: Layout,
     ) -> None:
         super().__init__(block, spec, hardware, changes)
-        self._choices = tuple(choices)
+        self._choices = self._entries(layout)
         self.source = "ZERO"
+        self.add(*self._attributes())
+        self.add_info()
+
+    def _entries(self, layout: Layout) -> tuple[str, ...]:
+        """What can be chosen."""
+        return (*layout.position_bus, "ZERO")
+
+    def _attributes(self) -> tuple[Attribute, ...]:
+        """Attributes besides those of every field."""
+        return ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -233,25 +241,18 @@ class BitMux(_Mux):
     """A bit input: which bus bit it listens to, and how many ticks late."""
 
     refusal = "Invalid bit bus selection"
+    delay = 0
 
-    def __init__(
-        self,
-        block: str,
-        spec: FieldSpec,
-        hardware: Hardware,
-        changes: ChangeCounter,
-        layout: Layout,
-    ) -> None:
-        choices = [name for name in layout.bit_bus if name]
-        super().__init__(block, spec, hardware, changes, [*choices, "ZERO", "ONE"])
-        self.delay = 0
-        self.add(
+    def _entries(self, layout: Layout) -> tuple[str, ...]:
+        return (*(name for name in layout.bit_bus if name), "ZERO", "ONE")
+
+    def _attributes(self) -> tuple[Attribute, ...]:
+        return (
             Attribute(
                 "DELAY", "Clock delay on input", lambda: str(self.delay), self._put, reported=True
             ),
             Attribute("MAX_DELAY", "Maximum valid input delay", lambda: str(MAX_DELAY)),
         )
-        self.add_info()
 
     def _put(self, text: str) -> None:
         value, rest = parse_integer(text)
@@ -266,17 +267,6 @@ class PosMux(_Mux):
     """A position input."""
 
     refusal = "Invalid position selection"
-
-    def __init__(
-        self,
-        block: str,
-        spec: FieldSpec,
-        hardware: Hardware,
-        changes: ChangeCounter,
-        layout: Layout,
-    ) -> None:
-        super().__init__(block, spec, hardware, changes, [*layout.position_bus, "ZERO"])
-        self.add_info()
 
 
 def _whole_double(text: str) -> float:
