@@ -88,6 +88,8 @@ class CaptureCapabilities:
         position: can trigger by position.
         time: can trigger by time.
         step_in_flight: the trigger step or period can change during a sweep.
+        horizon: seconds from such a command to its effect, beside the points below.
+        horizon_points: points from the next one on that are triggered as before nevertheless.
         holds_armed: stays armed through a hold, so that the next crossing is not lost.
         hardware: triggered in hardware; False means polled and joined by time stamps.
         rows_buffered: how many rows the box keeps for a reader that is late.
@@ -98,6 +100,8 @@ class CaptureCapabilities:
     position: bool = True
     time: bool = True
     step_in_flight: bool = False
+    horizon: float = 0.0
+    horizon_points: int = 0
     holds_armed: bool = False
     hardware: bool = True
     rows_buffered: int = 0

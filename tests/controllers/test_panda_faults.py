@@ -367,9 +367,3 @@ async def test_counts_beyond_32_bits_are_refused():
         await b.capture.connect()
         with pytest.raises(LimitError, match=r"spans counts 3000039975 to|holds -2147483648"):
             b.capture.validate(line())
-
-
-async def test_the_speed_of_triggers_cannot_be_retuned():
-    async with bench() as b:
-        with pytest.raises(ConfigurationError, match="change the speed of the motion"):
-            await b.capture.retune(1.1)

@@ -89,6 +89,25 @@ def test_step_written_while_out_is_low_acts_on_the_pulse_after_the_next() -> Non
     # the pulse at 100 was already fixed by the falling edge at 50
 
 
+@pytest.mark.parametrize(("step", "after"), [(98, 198), (60, 160), (2, 102), (101, 201)])
+def test_step_may_be_lowered_in_flight(step: int, after: int) -> None:
+    rig = compare(Path1D([-20, 1000], 100_000.0), START=0, STEP=100, WIDTH=1, PULSES=4)
+    rig.run_to(1e-3 + (20 + 60) * 1e-5)
+    rig.put(f"PCOMP1.STEP={step}")
+    rig.run_to(12e-3)
+    assert positions(rig) == [0, 100, after, after + step]
+    assert rig.get("PCOMP1.HEALTH") == "OK"
+
+
+def test_step_lowered_by_just_the_width_looks_like_a_jump() -> None:
+    rig = compare(Path1D([-20, 1000], 100_000.0), START=0, STEP=100, WIDTH=1, PULSES=4)
+    rig.run_to(1e-3 + (20 + 60) * 1e-5)
+    rig.put("PCOMP1.STEP=99")
+    rig.run_to(12e-3)
+    assert positions(rig) == [0]
+    assert rig.get("PCOMP1.HEALTH") == "Position jumped by more than STEP"
+
+
 def test_start_and_direction_are_ignored_once_running() -> None:
     rig = compare(Path1D([-20, 1000], 100_000.0), START=0, STEP=100, WIDTH=1, PULSES=3)
     rig.run_to(1e-3 + 40e-5)
@@ -132,6 +151,15 @@ def test_pulses_lowered_to_what_is_produced_never_stops(lowered: int, produced: 
     rig.put(f"PCOMP1.PULSES={lowered}")
     rig.run_to(15e-3)
     assert rig.get("PCOMP1.PRODUCED") == produced
+
+
+def test_pulses_lowered_in_time_end_the_train() -> None:
+    rig = compare(Path1D([-20, 999], 100_000.0), START=0, STEP=100, WIDTH=1, PULSES=9)
+    rig.run_to(1e-3 + (20 + 250) * 1e-5)
+    rig.put("PCOMP1.PULSES=4")
+    rig.run_to(15e-3)
+    assert rig.get("PCOMP1.PRODUCED") == "4"
+    assert rig.get("PCOMP1.STATE") == "WAIT_ENABLE"
 
 
 def test_pulses_raised_in_flight_are_made() -> None:

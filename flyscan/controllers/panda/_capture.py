@@ -38,6 +38,10 @@ __all__ = ["PandaCapture"]
 MIN_PERIOD = 1e-6
 #: Blocks the server keeps for a late reader: three quarters of its 128, less the one in work.
 BLOCKS_KEPT = 95
+#: Seconds within which a STEP sent to the box is in its register, network and server included.
+HORIZON = 0.005
+#: Points from the next one on that STEP moves no more: one is compared with already.
+HORIZON_POINTS = 1
 
 
 class PandaCapture(Capture):
@@ -114,17 +118,26 @@ class PandaCapture(Capture):
         self._known: Box | None = None
         self._stream: RowStream | None = None
         self._runner: SweepRunner | None = None
+        self._retunable = (
+            bool(self._encoders) and gate is None and self._trigger is not TriggerChoice.SEQ
+        )
 
     # --- what it is ------------------------------------------------------------------------
 
     @property
     def capabilities(self) -> CaptureCapabilities:
-        """What this box can do with these encoders and channels."""
+        """What this box can do with these encoders and channels; once a path is checked, with it.
+
+        The step of lines that position compare triggers can change in flight.
+        """
         return CaptureCapabilities(
             min_period=MIN_PERIOD,
             block_period=self._block_period,
             position=bool(self._encoders),
             time=self._box.names.counter is not None,
+            step_in_flight=self._retunable,
+            horizon=HORIZON,
+            horizon_points=HORIZON_POINTS,
             holds_armed=True,
             rows_buffered=BLOCKS_KEPT,
         )
@@ -191,6 +204,7 @@ class PandaCapture(Capture):
     async def check(self, path: Path) -> None:
         """Read-only check: idle, nobody else reading, encoders alive."""
         planner = self._planner
+        self._retunable = planner.retunable(path)
         status = (await self._control.values("*PCAP.STATUS"))[0]
         clients = await foreign_clients(self._control, self._stream)
         if not status.startswith("Idle"):
@@ -349,12 +363,19 @@ class PandaCapture(Capture):
         )
 
     async def retune(self, factor: float) -> None:
-        """Not possible during a sweep."""
-        raise ConfigurationError(
-            f"the trigger step cannot be changed (by {factor:g}) during a sweep",
-            device=self.name,
-            remedy="change the speed of the motion; position triggers follow it",
-        )
+        """Change the step of the sweep under way to `factor` times nominal, in whole counts.
+
+        It acts from the next point but one on, or from the next one if the box was just making
+        a pulse. A larger step leaves points at the end of the line without a row, and
+        :meth:`end` returns the first of them; with a smaller one the points are used up before
+        the line ends. A step one count below the present one cannot be written in flight
+        (PCOMP takes it for a jump of the encoder): then it is one less, or none.
+
+        Raises:
+            ConfigurationError: position compare does not make the triggers of this line.
+            LimitError: the step is too small for the block, or at nominal speed for the gate.
+        """
+        await self._armed.retune(factor)
 
     # --- the end ---------------------------------------------------------------------------
 

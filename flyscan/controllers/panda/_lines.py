@@ -20,6 +20,7 @@ from .._axis_map import INT32_MAX, INT32_MIN, AxisMap
 from ._config import TriggerChoice
 
 __all__ = [
+    "MIN_STEP",
     "CompareLine",
     "Method",
     "SeqLine",
@@ -60,15 +61,19 @@ class Timing:
     def of(cls, segment: Segment, exposure: float | None, duty: float, clock_hz: int) -> Timing:
         """Gate of `exposure` seconds, or of the fraction `duty` of the period if None.
 
+        Where the speed varies, the period is the shortest one between two triggers.
+
         Raises:
             LimitError: the gate does not fit into the period or the box's 31-bit counter.
         """
-        period = round(segment.period * clock_hz)
-        gate = round((duty * segment.period if exposure is None else exposure) * clock_hz)
-        if not PHASE_TICKS <= gate <= period - PHASE_TICKS:
+        between = segment.period if segment.schedule is None else _shortest(segment.schedule)
+        period = round(between * clock_hz)
+        gate = round((duty * between if exposure is None else exposure) * clock_hz)
+        timing = cls(gate, period)
+        if gate < PHASE_TICKS or period < timing.least:
             raise LimitError(
                 f"segment {segment.index}: an exposure of {gate / clock_hz:g} s does not fit "
-                f"between triggers {segment.period:g} s apart",
+                f"between triggers {between:g} s apart",
                 device="gate",
                 remedy="use a shorter exposure or a longer period",
             )
@@ -79,7 +84,16 @@ class Timing:
                 device="gate",
                 remedy="use a shorter exposure",
             )
-        return cls(gate, period)
+        return timing
+
+    @property
+    def least(self) -> int:
+        """The shortest period the gate fits into."""
+        return self.gate + PHASE_TICKS
+
+
+def _shortest(schedule: FloatArray) -> float:
+    return float(np.diff(schedule).min())
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +208,8 @@ def seq_line(segment: Segment, axis_map: AxisMap) -> SeqLine:
     """
     fast = segment.fast or ""
     bounds = _bounds(segment, fast)
-    shift = axis_map.compare_shift(1.0) * np.diff(bounds) / segment.period
+    lengths = segment.period if segment.schedule is None else np.diff(segment.schedule)
+    shift = axis_map.compare_shift(1.0) * np.diff(bounds) / lengths
     positions = np.rint(axis_map.counts(bounds[:-1]) + shift)
     direction = 1 if (segment.stop[fast] - segment.start[fast]) / axis_map.scale > 0 else -1
     steps = direction * np.diff(bounds) / axis_map.scale

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ...errors import ConfigurationError, LimitError
 from ...flight import Path, Segment, Sweep
-from .._axis_map import AxisMap
+from .._axis_map import INT32_MAX, AxisMap
 from ._config import Names, TriggerChoice
-from ._lines import Method, Timing, choose, compare_line
+from ._lines import MIN_STEP, Method, Timing, choose, compare_line
 from ._triggers import Program, program_for
 
 __all__ = ["Planner", "distinct"]
+
+_MAKERS = {Method.SEQ: "a table of the sequencer", Method.TIME: "a timed train"}
 
 
 def distinct(path: Path) -> Iterator[Segment]:
@@ -87,6 +90,40 @@ class Planner:
         return program_for(
             self.names, method, sweep, axis_map, timing, self.clock_hz, self.gate_bit
         )
+
+    def retunable(self, path: Path) -> bool:
+        """Whether the step of every line of `path` can change on the way."""
+        return all(self.method(segment) is Method.PCOMP for segment in distinct(path))
+
+    def steps(self, segment: Segment, factor: float) -> tuple[int, int]:
+        """Counts between the triggers of a line at `factor` times its step, and the fewest.
+
+        Raises:
+            ConfigurationError: its triggers are not made by position compare.
+            LimitError: too few for the block or, at nominal speed, for the gate.
+        """
+        method, axis_map = self.method(segment), self.axis_map(segment)
+        if method is not Method.PCOMP or axis_map is None:
+            raise ConfigurationError(
+                f"the step of segment {segment.index} cannot change during a sweep (by "
+                f"{factor:g}): its triggers are made by {_MAKERS[method]}",
+                device=self.device,
+                remedy="change the speed of the motion instead, or trigger by position with a "
+                "step of whole counts",
+            )
+        timing = Timing.of(segment, self.exposure, self.duty, self.clock_hz)
+        exact = abs(segment.step / axis_map.scale)
+        least = max(MIN_STEP, math.ceil(exact * timing.least / timing.period))
+        wanted = round(exact * factor) if math.isfinite(factor) else 0
+        if not least <= wanted <= INT32_MAX:
+            raise LimitError(
+                f"{factor:g} times the step of segment {segment.index} is {exact * factor:.4g} "
+                f"counts, with a gate of {timing.gate / self.clock_hz:g} s the box makes {least} "
+                f"to {INT32_MAX}",
+                device=self.device,
+                remedy="change the step less, or configure a shorter `exposure`",
+            )
+        return wanted, least
 
     def validate(self, path: Path) -> tuple[str, ...]:
         """Check every distinct segment; remarks tell how steps are rounded.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from ...errors import CaptureError
 from ...flight import Clock, Sweep
 from ._box import Box
@@ -10,8 +12,9 @@ from ._control import ControlLink
 from ._lines import Method
 from ._plan import Planner
 from ._settings import Settings, table_request
+from ._spacing import falls
 from ._stream import RowStream
-from ._text import Reply
+from ._text import Reply, int32, uint32
 from ._triggers import Program
 
 __all__ = ["POLL", "SweepRunner"]
@@ -90,7 +93,8 @@ class SweepRunner:
             return False
         await self.reached()
         if (
-            program.segment.index != sweep.segment.index
+            program.retuned
+            or program.segment.index != sweep.segment.index
             or program.next_point != sweep.from_point
             or program.done == program.points
         ):
@@ -259,6 +263,43 @@ class SweepRunner:
         program.done = self._stream.rows.accepted - program.rows_before
         return True
 
+    async def retune(self, factor: float) -> None:
+        """Write another STEP, and as many PULSES as come before the end of the line with it.
+
+        One round trip for each. What the box says right before and right after the write tells
+        which pulse is the first one elsewhere; only if a pulse ended in between, it may have been
+        either of two.
+        """
+        program = self._program
+        if program is None or self._withdrawn or program.done >= program.due:
+            return
+        step, least = self._planner.steps(program.segment, factor)
+        spacing = program.spacing
+        wanted = spacing.writable(step, least, program.done) if spacing is not None else None
+        if spacing is None or wanted is None:
+            return
+        fields = program.progress_fields(self._box.names)
+        pcomp = self._box.names.pcomp
+        look = self._queries(fields[:2])[:2]
+        replies = await self._write({pcomp["STEP"]: int32(pcomp["STEP"], wanted)}, look, look)
+        before, after = [[reply.value for reply in half] for half in (replies[:2], replies[-2:])]
+        if after[1] == "WAIT_ENABLE":  # all pulses are made, or they ended for another reason
+            return
+        spacing.change(wanted, falls(int(before[0]), before[1]), falls(int(after[0]), after[1]))
+        # A number of pulses that is passed already is none: they would never stop.
+        pulses = max(program.due, int(after[0]) + 1)
+        await self._write({pcomp["PULSES"]: uint32(pcomp["PULSES"], pulses)})
+
+    async def _write(
+        self, fields: Mapping[str, str], before: Sequence[str] = (), after: Sequence[str] = ()
+    ) -> list[Reply]:
+        """Write fields in flight, with questions before and after."""
+        self._settings.doubt(fields)
+        writes = [f"{field}={value}" for field, value in fields.items()]
+        replies = await self._control.run(*before, *writes, *after)
+        self._settings.note(fields)
+        return replies
+
     async def end(self, sweep: Sweep) -> int:
         """Wait for the last gate of the sweep; next point not triggered."""
         program = self._program
@@ -273,7 +314,7 @@ class SweepRunner:
             open_gate = await self._advance(program)
             if program.done > done:
                 done, deadline = program.done, self._clock.now() + self._patience(program)
-            if (done == program.points and not open_gate) or self._clock.now() > deadline:
+            if (done >= program.due and not open_gate) or self._clock.now() > deadline:
                 break
             await self._clock.sleep(POLL)
         return program.next_point

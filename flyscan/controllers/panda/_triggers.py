@@ -15,6 +15,7 @@ from ...flight import Segment, Sweep
 from .._axis_map import AxisMap
 from ._config import Names
 from ._lines import Method, Timing, compare_line, pre_start, seq_line, seq_table
+from ._spacing import Spacing
 from ._text import int32, seconds, uint32
 
 __all__ = ["Program", "program_for"]
@@ -37,6 +38,7 @@ class Program:
         fields: what to set; written only where it differs.
         table: lines of the sequencer table, if there is one.
         table_rows: its rows per trigger.
+        spacing: where the pulses of a position compare lie.
         static: True for a dwell, started by the soft bit.
         rows_before: rows of earlier programs since arming.
         row: number of the first captured row, cut ones counted.
@@ -51,6 +53,7 @@ class Program:
     fields: Mapping[str, str]
     table: tuple[str, ...] = ()
     table_rows: int = 1
+    spacing: Spacing | None = None
     static: bool = False
     rows_before: int = 0
     row: int = 0
@@ -60,8 +63,20 @@ class Program:
 
     @property
     def points(self) -> int:
-        """Triggers to make."""
+        """Triggers to make, at the nominal step."""
         return self.segment.end_point - self.first
+
+    @property
+    def retuned(self) -> bool:
+        """Whether the step was changed on the way."""
+        return self.spacing is not None and self.spacing.changed
+
+    @property
+    def due(self) -> int:
+        """Triggers that come before the end of the line."""
+        if self.spacing is None or not self.spacing.changed:
+            return self.points
+        return self.spacing.pulses
 
     @property
     def next_point(self) -> int:
@@ -152,6 +167,7 @@ def program_for(
     elif method is Method.PCOMP:
         single = {names.pulse["PULSES"]: "1", names.pulse["TRIG"]: names.pcomp_out}
         program.fields = pulse | single | _compare(names, sweep, axis_map)
+        program.spacing = _spacing(sweep, axis_map)
     else:
         program.fields = pulse | _sequence(names, axis_map, gate_bit)
         program.table = _table(sweep, axis_map, gated=gate_bit is not None)
@@ -189,6 +205,13 @@ def _compare(names: Names, sweep: Sweep, axis_map: AxisMap) -> dict[str, str]:
     line = compare_line(sweep.segment, axis_map)
     start = line.at(sweep.from_point - sweep.segment.first_point)
     return _pcomp(names, sweep, axis_map, start, line.step, sweep.points)
+
+
+def _spacing(sweep: Sweep, axis_map: AxisMap) -> Spacing:
+    segment, fast = sweep.segment, sweep.segment.fast or ""
+    way = segment.stop[fast] - segment.bound(sweep.from_point)[fast]
+    step = compare_line(segment, axis_map).step
+    return Spacing(abs(step), abs(way / axis_map.scale), sweep.points)
 
 
 def _train_start(names: Names, sweep: Sweep, axis_map: AxisMap) -> dict[str, str]:

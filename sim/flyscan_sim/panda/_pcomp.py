@@ -4,6 +4,8 @@ The state machine and its conditions are those of the FPGA block: thresholds are
 levels, STEP is read at each falling edge and WIDTH at each rising one, the direction of a
 comparison follows from the order of the last and the next crossing. So the block keeps its
 next crossing when the stage halts and backs up, and a STEP below WIDTH stalls it silently.
+Whether the position jumped is judged with the STEP of that moment: one lowered by just WIDTH
+while OUT is low makes the next crossing look like a jump.
 """
 
 from __future__ import annotations
@@ -252,6 +254,8 @@ class _Run:
         previous = np.concatenate(([state.last], levels[: done - 1]))
         counts = self._position.at(ticks[:done]) - state.origin
         skipped = sign * (counts - previous) >= self._setup.step
+        # After STEP was lowered, a crossing may be expected beyond what it now calls a step.
+        skipped &= sign * (levels[:done] - previous) <= self._setup.step
         produced = state.produced + np.cumsum(rising[:done])
         skipped &= rising[:done] | (produced != self._setup.pulses)
         return (int(np.argmax(skipped)), True) if skipped.any() else (done, False)
