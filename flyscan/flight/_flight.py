@@ -168,7 +168,11 @@ class Flight:
     def kickoff(self) -> None:
         """Start; :meth:`wait` tells the end."""
         self._status.go(Event.KICKOFF)
-        self._supervisor = asyncio.create_task(self._supervise(), name="flyscan-flight")
+        # Made here and not by its supervisor: a stop may come before that has run at all.
+        self._flying = asyncio.create_task(self._sweeper.fly(), name="flyscan-fly")
+        self._supervisor = asyncio.create_task(
+            self._supervise(self._flying), name="flyscan-flight"
+        )
 
     async def wait(self) -> None:
         """Wait for the end.
@@ -260,9 +264,8 @@ class Flight:
 
     # --- start to end ----------------------------------------------------------------------
 
-    async def _supervise(self) -> None:
+    async def _supervise(self, flying: asyncio.Task[None]) -> None:
         """Run the tasks; whatever happens, hardware ends safe and restored."""
-        flying = self._flying = asyncio.create_task(self._sweeper.fly(), name="flyscan-fly")
         intake = asyncio.create_task(self._recorder.run(), name="flyscan-intake")
         flush = asyncio.create_task(self._recorder.flush_regularly(), name="flyscan-flush")
         pending = {flying, intake, flush}

@@ -174,6 +174,19 @@ async def test_hold_while_preparing_interrupts_the_way_to_the_run_up() -> None:
     r.check_complete()
 
 
+async def test_stop_right_after_kickoff_does_not_fly_the_path() -> None:
+    """It comes before anything that the kickoff has started has had its first turn."""
+    r = Rehearsal()
+    await r.clock.run(r.flight.prepare())
+    stopping = asyncio.create_task(r.flight.stop())
+    r.flight.kickoff()
+    began = r.clock.now()
+    await r.clock.run(stopping)
+    assert r.clock.now() - began < 0.02
+    assert (r.flight.state, r.flight.stop_frame) == (State.STOPPED, 0)
+    r.check_safe()
+
+
 async def test_stop_while_closing_waits_for_the_end() -> None:
     r = Rehearsal()
     stopped: list[asyncio.Task[None]] = []
