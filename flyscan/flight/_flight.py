@@ -170,9 +170,7 @@ class Flight:
         self._status.go(Event.KICKOFF)
         # Made here and not by its supervisor: a stop may come before that has run at all.
         self._flying = asyncio.create_task(self._sweeper.fly(), name="flyscan-fly")
-        self._supervisor = asyncio.create_task(
-            self._supervise(self._flying), name="flyscan-flight"
-        )
+        self._supervisor = asyncio.create_task(self._supervise(self._flying), name="flyscan-flight")
 
     async def wait(self) -> None:
         """Wait for the end.
