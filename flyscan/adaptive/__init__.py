@@ -28,8 +28,18 @@ from ._prior import PriorSpeed
 from ._profile import Profile
 from ._rails import GuardRail, Ruling
 from ._regrid import Regridded, regrid
-from ._replay import Asked, Began, Ended, Event, Told, first_difference, replay
+from ._replay import (
+    Asked,
+    Began,
+    Ended,
+    Event,
+    SwitchedOff,
+    Told,
+    first_difference,
+    replay,
+)
 from ._rows import Rows
+from ._rows_of import rows_of
 from ._simulate import Flown, SimulatedLine
 from ._stability import StabilityGuard
 from ._steering import Decision, Steering
@@ -70,6 +80,7 @@ __all__ = [
     "StabilityGuard",
     "Steering",
     "StepSize",
+    "SwitchedOff",
     "Task",
     "Told",
     "TwoPass",
@@ -81,4 +92,5 @@ __all__ = [
     "proposal_from_dict",
     "regrid",
     "replay",
+    "rows_of",
 ]

@@ -7,8 +7,9 @@ policy it shows what that one would have asked for on the recorded data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isnan
 from typing import Any, cast
 
 from ._policy import LineContext, Policy, Situation
@@ -16,7 +17,16 @@ from ._rails import GuardRail
 from ._rows import Rows
 from ._steering import Decision, Steering
 
-__all__ = ["Asked", "Began", "Ended", "Event", "Told", "first_difference", "replay"]
+__all__ = [
+    "Asked",
+    "Began",
+    "Ended",
+    "Event",
+    "SwitchedOff",
+    "Told",
+    "first_difference",
+    "replay",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,10 @@ class Began:
     line: LineContext
     time: float = 0.0
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form, as in the record of a run."""
+        return {"event": "began", "line": self.line.to_dict(), "time": self.time}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Told:
@@ -34,6 +48,12 @@ class Told:
     rows: Rows
     time: float = 0.0
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form: which frames; what is in their rows stands in the file."""
+        told = {"event": "told", "first": self.rows.first, "stop": self.rows.end, "time": self.time}
+        good = self.rows.good
+        return told if good is None else told | {"good": good.tolist()}
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -41,13 +61,42 @@ class Asked:
 
     now: Situation
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form, as in the record of a run."""
+        return {"event": "asked", "now": self.now.to_dict()}
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The line was over."""
+    """The line was over.
+
+    Args:
+        summary: what the policy said then.
+    """
+
+    summary: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form, as in the record of a run."""
+        return {"event": "ended", "summary": dict(self.summary)}
 
 
-Event = Began | Told | Asked | Ended
+@dataclass(frozen=True, slots=True)
+class SwitchedOff:
+    """Somebody else than the policy ended it: it took too long.
+
+    The call that took too long is not in the record.
+    """
+
+    fault: str
+    time: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form, as in the record of a run."""
+        return {"event": "switched_off", "fault": self.fault, "time": self.time}
+
+
+Event = Began | Told | Asked | Ended | SwitchedOff
 
 
 def replay(events: Iterable[Event], policy: Policy, rail: GuardRail) -> list[Decision]:
@@ -64,6 +113,8 @@ def replay(events: Iterable[Event], policy: Policy, rail: GuardRail) -> list[Dec
             steering.tell(event.rows, event.time)
         elif isinstance(event, Asked):
             steering.ask(event.now)
+        elif isinstance(event, SwitchedOff):
+            steering.switch_off(event.fault, event.time)
         else:
             steering.end()
     return steering.decisions
@@ -111,4 +162,11 @@ def _differs(old: Any, new: Any, name: str) -> str:
             return f"{name} has {len(first)} entries, then {len(second)}"
         pairs = enumerate(zip(first, second, strict=True))
         return next((f for i, (a, b) in pairs if (f := _differs(a, b, f"{name}[{i}]"))), "")
-    return "" if old == new else f"{name} was {old!r}, is {new!r}"
+    return "" if _same(old, new) else f"{name} was {old!r}, is {new!r}"
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Equal, or both not a number: policies may propose such nonsense."""
+    if isinstance(old, float) and isinstance(new, float) and isnan(old):
+        return isnan(new)
+    return bool(old == new)

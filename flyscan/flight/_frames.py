@@ -121,7 +121,7 @@ class Sink(Protocol):
         ...
 
     async def add_tuning(self, record: Mapping[str, object]) -> None:
-        """Store what happened next in a tuned run: JSON-able, with the key ``event``.
+        """Store what happened next in a tuned run: JSON-able, with keys ``event`` and ``flight``.
 
         It becomes readable no later than the frames appended after it.
         """

@@ -4,105 +4,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import FlyscanError, StorageError
 from ..flight import LedgerRow, Path
-from ._documents import Documents, DocumentsReport, check_documents, read_documents
+from ._amended import AmendedPath, records_by_flight
+from ._check_records import check_records
+from ._documents import Documents, check_documents, read_documents
 from ._errors import storage_error
 from ._h5 import h5py
 from ._problem import Kind, Problem
-from ._read import frame_columns, read_ledger, read_paths
+from ._read import frame_columns, read_ledger, read_paths, read_tuning
+from ._report import CheckReport, FlightReport
 from ._superblock import Superblock
 from ._tally import FlightTally, tally_flights
 
-__all__ = ["CheckReport", "FlightReport", "check_file"]
-
-
-@dataclass(frozen=True, slots=True)
-class FlightReport:
-    """One flight in a file.
-
-    Args:
-        flight: its number in the run.
-        points: points planned.
-        segments: segments planned.
-        frames: frames stored, re-flown ones included.
-        kept: points with exactly one kept frame.
-        closed: segments whose ledger row closes.
-    """
-
-    flight: int
-    points: int
-    segments: int
-    frames: int
-    kept: int
-    closed: int
-
-
-@dataclass(frozen=True, slots=True)
-class CheckReport:
-    """What a check found.
-
-    Args:
-        path: the file.
-        frames: complete frames in it.
-        clean: False if its writer has it open or was killed.
-        flights: one entry per flight.
-        documents: what documents say, if any were given.
-        problems: everything that is wrong.
-    """
-
-    path: str
-    frames: int
-    clean: bool
-    flights: tuple[FlightReport, ...]
-    documents: DocumentsReport | None
-    problems: tuple[Problem, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Nothing is wrong: every planned point is there once, in file and documents."""
-        return not self.problems
-
-    @property
-    def intact(self) -> bool:
-        """Everything that is there is right, though something may be missing."""
-        return all(problem.kind is Kind.INCOMPLETE for problem in self.problems)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return asdict(self) | {"ok": self.ok, "intact": self.intact}
-
-    def __str__(self) -> str:
-        return "\n".join(self._lines())
-
-    def _lines(self) -> Iterator[str]:
-        state = "closed" if self.clean else "not closed: being written, or its writer was killed"
-        yield f"{self.path}: {self.frames} frames, {state}"
-        for flight in self.flights:
-            yield (
-                f"flight {flight.flight}: {flight.kept} of {flight.points} points kept once, "
-                f"{flight.frames} frames, {flight.closed} of {flight.segments} segments closed"
-            )
-        if self.documents is not None:
-            yield (
-                f"documents: {len(self.documents.described)} columns described, "
-                f"{self.documents.undescribed} frames not described, "
-                f"run {self.documents.exit_status or 'without stop document'}"
-            )
-        yield from map(str, self.problems)
-        yield "ok" if self.ok else f"not ok: {len(self.problems)} problems"
+__all__ = ["check_file"]
 
 
 def check_file(path: str | os.PathLike[str], documents: Documents | None = None) -> CheckReport:
     """Check a run's file, also while it is written and after its writer was killed.
 
     Verified: equal lengths of all columns; every planned point of every flight kept once,
-    under its own segment; times in order; a closing ledger row for every segment that agrees
-    with the frames; with `documents`, indices and seq_nums without gap or overlap, and nothing
-    described that the file does not have.
+    under its own segment, unless a decision gave it up; times in order; a closing ledger row
+    for every segment that agrees with the frames; a record of decisions that does; with
+    `documents`, indices and seq_nums without gap or overlap, and nothing described that the
+    file does not have.
 
     Args:
         path: the file.
@@ -128,8 +55,13 @@ def _check(name: str, file: Any, clean: bool, documents: Documents | None) -> Ch
         )
     frames, problems = _common_length(columns, clean)
     paths, unreadable = _paths(file)
-    tallies, strays = tally_flights(columns, frames, paths)
-    problems += [*unreadable, *strays]
+    # After the columns: what is appended to a path is flushed before its frames.
+    records, broken = _records(file)
+    amended, contradictions = _amended(paths, records)
+    tallies, strays = tally_flights(columns, frames, amended)
+    problems += [*unreadable, *broken, *contradictions, *strays]
+    for number, flight in records.items():
+        problems += check_records(number, flight, frames, clean=clean)
     ledger = {(row.flight, row.segment): row for row in read_ledger(file)}
     for tally in tallies.values():
         problems += [*tally.problems(), *_check_ledger(tally, ledger)]
@@ -175,6 +107,30 @@ def _paths(file: Any) -> tuple[dict[int, Path], list[Problem]]:
     return paths, problems
 
 
+def _records(file: Any) -> tuple[dict[int, list[dict[str, Any]]], list[Problem]]:
+    """What happened in each flight of a tuned run."""
+    try:
+        return records_by_flight(read_tuning(file)), []
+    except (FlyscanError, KeyError, TypeError, ValueError) as exc:
+        text = f"the record of decisions cannot be read: {exc}"
+        return {}, [Problem(Kind.DAMAGED, text)]
+
+
+def _amended(
+    paths: Mapping[int, Path], records: Mapping[int, list[dict[str, Any]]]
+) -> tuple[dict[int, AmendedPath], list[Problem]]:
+    """What decisions made of each path; as it was planned where that does not make sense."""
+    amended: dict[int, AmendedPath] = {}
+    problems: list[Problem] = []
+    for number, path in paths.items():
+        try:
+            amended[number] = AmendedPath.of(path, records.get(number, []))
+        except StorageError as exc:
+            amended[number] = AmendedPath(path)
+            problems.append(Problem(Kind.DAMAGED, f"flight {number}: {exc.problem}"))
+    return amended, problems
+
+
 def _check_ledger(
     tally: FlightTally, ledger: Mapping[tuple[int, int], LedgerRow]
 ) -> Iterator[Problem]:
@@ -203,12 +159,19 @@ def _check_row(tally: FlightTally, row: LedgerRow, stored: int) -> Iterator[Prob
             f"{name}: the ledger has {row.stored} frames stored and {row.kept} points kept, "
             f"the file has {stored} and {kept}",
         )
+    waived = tally.waived_in(row.segment)
+    if row.waived != waived:
+        yield Problem(
+            Kind.DAMAGED,
+            f"{name}: the ledger has {row.waived} points given up, the record {waived}",
+        )
     if not row.closes:
         kind = Kind.INCOMPLETE if row.captured == row.stored else Kind.DAMAGED
         yield Problem(
             kind,
             f"{name}: the ledger does not close: {row.planned} points planned, {row.captured} "
-            f"frames captured, {row.stored} stored, {row.kept} kept, {len(row.missing)} missing",
+            f"frames captured, {row.stored} stored, {row.kept} kept, "
+            f"{row.waived} given up, {len(row.missing)} missing",
         )
 
 
@@ -221,4 +184,5 @@ def _summary(tally: FlightTally, ledger: Mapping[tuple[int, int], LedgerRow]) ->
         frames=tally.frames,
         kept=int((tally.kept_of_point == 1).sum()),
         closed=closed,
+        waived=tally.waived,
     )

@@ -87,8 +87,9 @@ def stream_resources(
 
     Names are those of the channels; set-points are called ``AXIS_setpoint``; of the columns
     every file has, ``frame_time`` (seconds since the file's epoch; no data key may be called
-    ``time``), ``exposure``, ``point``, ``segment``, ``flight``. ``keep`` is not among them: it
-    changes after it was described.
+    ``time``), ``exposure``, ``point``, ``segment``, ``flight``; of those a tuned run has,
+    ``start``, ``stop``, ``dwell``, ``i0``, ``pass`` and ``used``. ``keep`` is not among them: it
+    changes after it was described. So does ``used``, for few frames: read it when the run is over.
     """
     described = (_describe(column) for column in Layout(run).columns if column.name != "keep")
     return tuple(r for r in described if keys is None or r.data_key in keys)

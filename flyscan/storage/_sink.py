@@ -115,7 +115,7 @@ class Hdf5Sink:
         """Store what happened next, as a line of JSON.
 
         Raises:
-            StorageError: the run is not tuned, the record is no JSON or has no event, or an
+            StorageError: the run is not tuned, the record is no JSON or lacks event or flight, or an
                 earlier write failed.
         """
         self._require_tuned()
@@ -126,9 +126,9 @@ class Hdf5Sink:
                 f"cannot store the record {dict(record)!r}: {exc}",
                 "policies give plain numbers and texts, no arrays or objects",
             ) from exc
-        if not isinstance(record.get("event"), str):
+        if not isinstance(record.get("event"), str) or not isinstance(record.get("flight"), int):
             raise self._error(
-                f"cannot store a record without event: {dict(record)!r}",
+                f"cannot store a record without event or flight: {dict(record)!r}",
                 "this is a defect of the flight; report it",
             )
         self._spool.submit(line, len(line))

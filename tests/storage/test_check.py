@@ -96,7 +96,7 @@ async def test_a_ledger_that_does_not_close_is_told(tmp_path):
     assert report.intact
     assert texts(report)[-1] == (
         "incomplete: flight 0 segment 0: the ledger does not close: 10 points planned, "
-        "8 frames captured, 8 stored, 8 kept, 2 missing"
+        "8 frames captured, 8 stored, 8 kept, 0 given up, 2 missing"
     )
 
 
