@@ -94,11 +94,12 @@ def check_documents(
 
     Every resource must be described without gap or overlap from index 0 on; those in the file
     must not be described beyond it, and a run that ended well must be described to its end.
+    A run that was stopped before its first frame has nothing to describe, and no resources.
     """
     resources, exit_status = _collect(documents)
     problems = [text for resource in resources.values() for text in resource.problems]
     ours = {r.key: r.described for r in resources.values() if r.is_in(path)}
-    if not ours:
+    if not ours and (frames or resources or exit_status == "success"):
         problems.append(f"none of the {len(resources)} stream resources is {path}")
     beyond = {key: count for key, count in ours.items() if count > frames}
     if beyond:
