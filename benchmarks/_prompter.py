@@ -13,13 +13,15 @@ import socket
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 
 import numpy as np
 
-from ._box import ROW_TICKS
+from ._box import CLOCK_HZ, ROW_TICKS
 
 BLOCK_PERIOD = 0.01
 ROWS = 10
+PERIOD_TICKS = round(BLOCK_PERIOD / ROWS * CLOCK_HZ)
 LISTEN = ("127.0.0.1", 0)
 COUNTS = 1000
 
@@ -35,14 +37,15 @@ ROW = np.dtype([(f"{name}.{capture}", kind) for name, capture, kind in FIELDS])
 
 
 def header() -> bytes:
-    """What a PandA says before the rows."""
+    """What a PandA says before the rows, which begin now."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
     fields = "".join(
         f'<field name="{name}" type="{kind}" capture="{capture}" scale="1" offset="0" units="" />\n'
         for name, capture, kind in FIELDS
     )
     return (
-        '<header>\n<data arm_time="2026-11-20T05:55:50.000000000Z" '
-        'start_time="2026-11-20T05:55:50.000000000Z" missed="0" process="Raw" format="Framed" '
+        f'<header>\n<data arm_time="{now}" start_time="{now}" '
+        'missed="0" process="Raw" format="Framed" '
         f'sample_bytes="{ROW.itemsize}" />\n<fields>\n{fields}</fields>\n</header>\n\n'
     ).encode()
 
@@ -51,7 +54,7 @@ def frame(first: int) -> bytes:
     """Rows from number `first` on."""
     words = np.zeros(ROWS, ROW)
     words["PCAP.GATE_DURATION.Value"] = ROW_TICKS
-    words["PCAP.TS_TRIG.Value"] = (first + 1 + np.arange(ROWS)) * ROW_TICKS
+    words["PCAP.TS_TRIG.Value"] = (first + 1 + np.arange(ROWS)) * PERIOD_TICKS
     words["COUNTER1.OUT.Diff"] = COUNTS
     return b"BIN " + (8 + words.nbytes).to_bytes(4, "little") + words.tobytes()
 

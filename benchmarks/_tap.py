@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 
+from flyscan.controllers.panda._capture import FRESH_BLOCKS
 from flyscan.controllers.panda._rows import RowAssembler
 from flyscan.controllers.panda._stream import RowStream
 from flyscan.flight import AxisLimits, Block, Clock, RealClock, Sweep
@@ -14,7 +15,7 @@ from flyscan.testing._memory_motion import MemoryMotion
 
 from ._box import CLOCK_HZ, HOST, ROW_TICKS
 from ._capture import TIMEOUT, SourceCapture
-from ._prompter import COUNTS
+from ._prompter import BLOCK_PERIOD, COUNTS
 
 __all__ = ["TapBox"]
 
@@ -68,7 +69,11 @@ class TapCapture(SourceCapture):
     async def begin(self, sweep: Sweep) -> None:
         rows = RowAssembler(self.name, self._columns, None, CLOCK_HZ)
         rows.expect_gate(0, ROW_TICKS)
-        self._stream = RowStream(self.name, self._link, rows, self._clock, TIMEOUT)
+        self._stream = RowStream(
+            self.name, self._link, rows, self._clock, TIMEOUT, FRESH_BLOCKS * BLOCK_PERIOD
+        )
+        begun = self._clock.epoch_ns + round(self._clock.now() * 1e9)
+        rows.begun_between(begun, begun)
         await self._stream.open()
         self._begun.set()
 

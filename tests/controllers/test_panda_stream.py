@@ -47,9 +47,12 @@ def frame(first: int, stop: int) -> bytes:
 
 
 @asynccontextmanager
-async def stream(script: Script, patience: float = 2.0) -> AsyncIterator[RowStream]:
+async def stream(
+    script: Script, patience: float = 2.0, *, begun_ago: float | None = None
+) -> AsyncIterator[RowStream]:
     """A stream from a box that does what the script says on its n-th connection."""
     connections = 0
+    clock = RealClock()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
@@ -64,12 +67,16 @@ async def stream(script: Script, patience: float = 2.0) -> AsyncIterator[RowStre
             "panda", (Column(Channel("n", "<i4"), "COUNTER1.OUT.Diff"),), None, 125_000_000
         )
         rows.expect_gate(0, 1000)
+        if begun_ago is not None:
+            begun = clock.epoch_ns + round((clock.now() - begun_ago) * 1e9)
+            rows.begun_between(begun, begun)
         the_stream = RowStream(
             "panda",
             lambda: DataLink("panda", "127.0.0.1", port, 2.0),
             rows,
-            RealClock(),
+            clock,
             patience,
+            fresh=5.0,
         )
         await the_stream.open()
         try:
@@ -124,6 +131,43 @@ async def test_the_last_frame_before_an_overrun_is_discarded():
         with pytest.raises(CaptureError, match="after 10 rows with 'Data overrun'"):
             await take(s, blocks)
         assert rows_of(blocks) == list(range(10))
+
+
+async def test_after_a_lag_a_frame_waits_to_be_taken_back(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("flyscan.controllers.panda._stream.GRACE", 3600.0)
+
+    async def script(_: int, writer: asyncio.StreamWriter) -> None:
+        writer.write(header() + frame(0, 10) + frame(10, 20))
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(b"END 20 Data overrun\n")
+
+    async with stream(script, begun_ago=6.0) as s:
+        blocks: list[Block] = []
+        with pytest.raises(CaptureError, match="after 10 rows with 'Data overrun'"):
+            await take(s, blocks)
+        assert rows_of(blocks) == list(range(10))
+
+
+async def test_without_a_lag_a_frame_is_believed_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("flyscan.controllers.panda._stream.GRACE", 3600.0)
+    released = asyncio.Event()
+
+    async def script(_: int, writer: asyncio.StreamWriter) -> None:
+        for first in (0, 10):
+            writer.write(header() * (first == 0) + frame(first, first + 10))
+            await writer.drain()
+            await released.wait()
+            released.clear()
+        writer.write(b"END 20 Ok\n")
+
+    async with stream(script, begun_ago=0.0) as s, asyncio.timeout(10):
+        s.ending = True
+        rows: list[int] = []
+        async for block in s.blocks():
+            rows += rows_of([block])
+            released.set()
+        assert rows == list(range(20))
 
 
 async def test_a_frame_without_successor_is_believed_soon():

@@ -38,6 +38,9 @@ __all__ = ["PandaCapture"]
 MIN_PERIOD = 1e-6
 #: Blocks the server keeps for a late reader: three quarters of its 128, less the one in work.
 BLOCKS_KEPT = 95
+#: Block periods by which a reader may lag before it could be sent a block that was overwritten.
+#: Far below :data:`BLOCKS_KEPT`: at the highest rates blocks fill before their period is over.
+FRESH_BLOCKS = 5
 #: Seconds within which a STEP sent to the box is in its register, network and server included.
 HORIZON = 0.005
 #: Points from the next one on that STEP moves no more: one is compared with already.
@@ -304,7 +307,8 @@ class PandaCapture(Capture):
 
     async def _open_stream(self, box: Box) -> RowStream:
         rows = RowAssembler(self.name, box.columns, box.index_key, box.clock_hz)
-        stream = RowStream(self.name, self._data_link, rows, self._clock, self._patience)
+        fresh = FRESH_BLOCKS * self._block_period
+        stream = RowStream(self.name, self._data_link, rows, self._clock, self._patience, fresh)
         await stream.open()
         return stream
 

@@ -61,6 +61,7 @@ class RowAssembler:
         self._start_ns: int | None = None
         self._begun: tuple[int, int] | None = None
         self._error_ns: int | None = None
+        self._newest = 0
         self._gates: deque[tuple[int, int]] = deque()
         self._missed = 0
         self._incoming = 0
@@ -76,6 +77,18 @@ class RowAssembler:
     def begun_between(self, earliest_ns: int, latest_ns: int) -> None:
         """The capture began between these times of our own clock, Unix nanoseconds."""
         self._begun = earliest_ns, latest_ns
+
+    def newest_ns(self) -> int | None:
+        """When the newest row was captured, or the capture began if there is none yet.
+
+        Unix nanoseconds of our own clock, right to within the time that arming took; None as
+        long as nobody knows.
+        """
+        if self._begun is None:
+            return None
+        earliest, latest = self._begun
+        start = earliest if self._start_ns is None else self._start_ns
+        return min(max(start, earliest), latest) + self._newest
 
     def start(self, header: StartData) -> None:
         """Take in the header of a connection, the first one or one after a reconnection.
@@ -180,6 +193,7 @@ class RowAssembler:
         gate = words[GATE].astype(np.float64)
         ticks = words[TIMESTAMP] - words[GATE]
         first, self.accepted = self.accepted, self.accepted + len(words)
+        self._newest = int(words[TIMESTAMP][-1]) * 10**9 // self._clock_hz
         # TS_TRIG is when the gate fell; the trigger made it rise.
         return Block(
             first=first,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Callable
 
 import numpy as np
@@ -25,7 +26,7 @@ QUEUED = 8 << 20
 #: the reader was late would make blocks that no cache holds.
 FULL = 1 << 20
 #: In raw format the box checks a frame only after sending it and says `Data overrun` right
-#: behind a spoilt one; so the newest frame waits this long (s) before it is believed.
+#: behind a spoilt one; so after a lag the newest frame waits this long (s) to be believed.
 GRACE = 0.002
 RETRY = 0.05
 #: Seconds within which the box greets a reader that comes back with a header, if it still
@@ -43,6 +44,8 @@ class RowStream:
         clock: time of the reconnection attempts.
         patience: seconds for which a lost data connection is tried again; the box keeps rows
             for about 9 s.
+        fresh: lag in seconds up to which no frame can be spoilt: a box overwrites a block only
+            after all others of its ring.
     """
 
     def __init__(
@@ -52,11 +55,13 @@ class RowStream:
         rows: RowAssembler,
         clock: Clock,
         patience: float,
+        fresh: float = 0.0,
     ) -> None:
         self._name = name
         self._connect = connect
         self._clock = clock
         self._patience = patience
+        self._fresh = fresh
         self._link = connect()
         self._backlog = Backlog(QUEUED)
         self._held: FrameData | None = None
@@ -192,7 +197,10 @@ class RowStream:
         while self.reason is None:
             for event in await self._events():
                 await self._take(event)
-            await self._hand_on()
+            if self._held is not None and self._lag() < self._fresh:
+                await self._believe()
+            else:
+                await self._hand_on()
 
     async def _events(self) -> list[Data]:
         if self._resuming:
@@ -208,6 +216,12 @@ class RowStream:
         except (TimeoutError, ConnectionLostError):
             await self._believe()
             return []
+
+    def _lag(self) -> float:
+        """Seconds since the newest row that is known to be good, or since the begin."""
+        newest = self.rows.newest_ns()
+        now = self._clock.epoch_ns + round(self._clock.now() * 1e9)
+        return math.inf if newest is None else 1e-9 * (now - newest)
 
     async def _take(self, event: Data) -> None:
         if isinstance(event, FrameData):
