@@ -13,25 +13,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from flyscan.flight import ManualClock, State
+from bluesky.utils import TransitionError
+
+from flyscan.flight import EndReason, ManualClock, State
 from flyscan.flight.host import InProcessHost
 from flyscan.storage import Hdf5Sink
+
+from ._stage import PATIENCE, TooLateError
 
 if TYPE_CHECKING:
     from ._rehearsal import Rehearsal
 
-__all__ = [
-    "PATIENCE",
-    "Moment",
-    "Pilot",
-    "Strike",
-    "Switch",
-    "TellingClock",
-    "TellingHost",
-    "TellingSink",
-]
-
-PATIENCE = 5.0
+__all__ = ["Moment", "Pilot", "Strike", "TellingClock", "TellingHost", "TellingSink"]
 
 
 class TellingClock(ManualClock):
@@ -81,28 +74,6 @@ def _writing() -> Iterator[None]:
         TellingSink.tell()
 
 
-class Switch:
-    """The least a bluesky suspender watches: a signal with subscribers."""
-
-    name = "shutter_closed"
-
-    def __init__(self) -> None:
-        self._callbacks: list[Callable[..., None]] = []
-        self._value = False
-
-    def subscribe(self, callback: Callable[..., None], **_: Any) -> None:
-        self._callbacks.append(callback)
-        callback(value=self._value)
-
-    def clear_sub(self, callback: Callable[..., None]) -> None:
-        self._callbacks.remove(callback)
-
-    def put(self, value: bool) -> None:
-        self._value = value
-        for callback in tuple(self._callbacks):
-            callback(value=value)
-
-
 @dataclass
 class Moment:
     """When to interfere, how, and how to see that it had an effect."""
@@ -126,11 +97,15 @@ class Pilot:
         self._stage = stage
         self._news = asyncio.Event()
         self.moments: list[Moment] = []
+        self.urgent: list[Moment] = []
+        self._ends: list[EndReason] = []
+        self._last_end: EndReason | None = None
         self.strikes: list[Strike] = []
         self.flushed = 0
         self.state: str = State.IDLE
         self.holds: list[str] = []
         self.kickoff_at = 0.0
+        self._pending: Callable[[], bool] | None = None
         self.complaints: list[str] = []
 
     def on_event(self, event: dict[str, Any]) -> None:
@@ -142,16 +117,39 @@ class Pilot:
             if event["state"] == State.PREPARING:
                 self.flushed = 0
             self.state, self.holds = event["state"], event["holds"]
+        self.look_for_ends()
         self._news.set()
+
+    def look_for_ends(self) -> None:
+        """Keep what the capture says of each time it was armed, once it is over."""
+        end = self._stage.box.capture.end_reason
+        if end is not None and end is not self._last_end:
+            self._last_end = end
+            self._ends.append(end)
+
+    @property
+    def captured(self) -> int:
+        """Rows made since :meth:`forget`, as the box itself says."""
+        self.look_for_ends()
+        return sum(end.rows for end in self._ends)
 
     def forget(self) -> None:
         """Nothing that was planned or seen in the run before concerns the next one."""
         self.moments.clear()
+        self.urgent.clear()
+        self._pending = None
         self.strikes.clear()
         self.complaints.clear()
+        self.look_for_ends()
+        self._ends.clear()
 
     def tell(self) -> None:
         """Something changed; from the host's loop."""
+        self._news.set()
+
+    def interfere(self, moment: Moment) -> None:
+        """Interfere at once; from the host's loop."""
+        self.urgent.append(moment)
         self._news.set()
 
     async def fly(self) -> None:
@@ -159,21 +157,42 @@ class Pilot:
         while True:
             self._news.clear()
             await clock.advance(0)
+            if self.urgent:
+                await self._strike(self.urgent.pop(0))
+                continue
             deadline = clock.next_deadline
             if deadline is None or self.state == State.HELD or TellingSink.writing:
                 await self._news.wait()
                 continue
             if self.state == State.FLYING:
                 await self._until(self._resumed)
+                await self._notice()
             if self.moments and self.moments[0].when <= deadline and self._running():
                 moment = self.moments.pop(0)
                 await clock.advance_to(max(moment.when, clock.now()))
-                self.strikes.append(Strike(clock.now(), self.state))
-                await asyncio.to_thread(moment.act)
-                await self._until(moment.noticed)
+                await self._strike(moment)
             else:
                 await clock.advance_to(deadline)
                 await self._until(self._described)
+
+    async def _strike(self, moment: Moment) -> None:
+        holding = self.state == State.HOLDING
+        self.strikes.append(Strike(self._stage.clock.now(), self.state))
+        try:
+            await asyncio.to_thread(moment.act)
+        except (TransitionError, TooLateError):  # the plan has come to its end meanwhile
+            self.strikes.pop()
+            return
+        if holding and not moment.noticed():
+            self._pending = moment.noticed  # the RunEngine waits for rest, which takes time
+        else:
+            await self._until(moment.noticed)
+
+    async def _notice(self) -> None:
+        """See what happened during a hold have its effect before the flight goes on."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            await self._until(pending)
 
     def _resumed(self) -> bool:
         """The RunEngine lets devices resume a moment before it does so itself."""

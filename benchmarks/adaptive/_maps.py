@@ -15,7 +15,7 @@ from flyscan.adaptive import (
     SimulatedLine,
     Steering,
     TwoPass,
-    regrid,
+    regrid_line,
 )
 from flyscan.flight import FloatArray
 
@@ -86,7 +86,7 @@ def map_result(policy: str, name: str, peak: float, seeds: int) -> MapResult:
             first += len(flown.rows)
             seconds.append(flown.seconds)
         rows = flown.rows
-        found = regrid(
+        found = regrid_line(
             pixels, rows.start, rows.stop, rows.live, rows.counts["y"], passes=rows.passes
         )
         deviation.append(found.value - truth)

@@ -1,6 +1,7 @@
 """Plans for an unmodified RunEngine."""
 
 from ._plans import fly, fly_grid, fly_paths, rel_fly, rel_fly_grid
+from ._sigterm import SigtermHandler
 from ._stubs import (
     collect_flyer,
     declare_flyer_streams,
@@ -15,6 +16,7 @@ from ._times import FlightTimes
 
 __all__ = [
     "FlightTimes",
+    "SigtermHandler",
     "collect_flyer",
     "declare_flyer_streams",
     "fly",

@@ -13,12 +13,10 @@ import h5py
 import numpy as np
 
 from benchmarks import _rehearsal
-from benchmarks._pilot import PATIENCE, Switch
+from benchmarks._stage import PATIENCE, Switch
 from flyscan.storage import check_file
 
 __all__ = ["Rehearsal", "Switch", "rehearsal"]
-
-AT_REST = {"armed": "0", "step": "0"}
 
 
 class Rehearsal(_rehearsal.Rehearsal):
@@ -38,8 +36,7 @@ class Rehearsal(_rehearsal.Rehearsal):
         assert not self.pilot.complaints, self.pilot.complaints
         assert not any(rest.moving for rest in self.rests), self.rests
         self.check_rest()
-        assert self.box.capture.settings == AT_REST
-        assert self.box.motion.settings == {"x": 100.0, "y": 100.0}
+        assert self.settings() == self.found
         assert self.pending() == []
         assert not self.nano.guard.armed
 
