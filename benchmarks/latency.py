@@ -7,6 +7,9 @@ and the answer's arrival. Meanwhile the RunEngine's process gets the flight's do
 subscriber that does for every one of them nothing (``idle``), or sleeps 1 s, or computes in pure
 Python, or encodes 300 000 floats as JSON, or pickles 300 000 small objects (``blocked``).
 
+One flight takes its `--seconds`, some more to start a host, and as long as the subscriber needs for
+the documents that are left at its end; one that hangs ends the benchmark with an error.
+
 The answer is given where the flight's recorder is done with a block. Steering a flight adds what
 policy and guard rails take.
 """
@@ -35,11 +38,14 @@ from flyscan.devices import Flyer
 from flyscan.flight.host import ProcessHost
 from flyscan.plans import fly
 
+from ._deadline import deadline
 from ._prompter import BLOCK_PERIOD, ROWS
 
 __all__ = ["main"]
 
 HERE = FilePath(__file__).parent.parent
+PATIENCE = 120.0
+"""Seconds a flight may take longer than its rows."""
 LEASE = 600.0
 """Seconds for which the host may hear nothing: here the RunEngine's silence is wanted."""
 
@@ -78,12 +84,22 @@ def _fly(data: int, commands: int, rows: int, folder: str, work: Work) -> None:
         asyncio.run_coroutine_threadsafe(host.close(), run_engine.loop).result()
 
 
-def _latencies(seconds: float, work: Work) -> np.ndarray:
+def _latencies(seconds: float, kind: str, work: Work) -> np.ndarray:
     """Milliseconds for every block of one flight.
 
     Raises:
         RuntimeError: blocks were not answered.
+        TimeoutError: it did not end.
     """
+    began = time.monotonic()
+    with deadline(seconds + PATIENCE, f"the flight with the subscriber {kind!r}"):
+        latencies = _measured(seconds, work)
+    took = time.monotonic() - began
+    print(f"{kind}: {len(latencies)} blocks in {took:.0f} s", file=sys.stderr, flush=True)
+    return latencies
+
+
+def _measured(seconds: float, work: Work) -> np.ndarray:
     rows = ROWS * round(seconds / BLOCK_PERIOD)
     command = [sys.executable, "-m", "benchmarks._prompter", str(rows)]
     with (
@@ -116,9 +132,9 @@ def main(argv: list[str]) -> dict[str, Any]:
     options = parser.parse_args(argv)
     # The host imports the box above from where this package is.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
-    idle = _latencies(options.seconds, lambda: None)
+    idle = _latencies(options.seconds, "idle", lambda: None)
     blocked = {
-        kind: float(np.percentile(_latencies(options.seconds, BLOCKED[kind]), 99))
+        kind: float(np.percentile(_latencies(options.seconds, kind, BLOCKED[kind]), 99))
         for kind in options.subscribers
     }
     return {

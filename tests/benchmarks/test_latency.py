@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from benchmarks import latency
@@ -21,3 +23,10 @@ def test_an_answer_counts_for_all_frames_up_to_its_row():
     prompter._departures = {ROWS * i: float(i) for i in (1, 2, 3)}
     prompter._answers = [(ROWS, 1.5), (3 * ROWS, 4.0)]
     assert prompter.report(2 * ROWS) == {"sent": 2, "latencies_ms": [500.0, 2000.0]}
+
+
+def test_a_flight_that_hangs_ends_the_benchmark(monkeypatch):
+    monkeypatch.setattr(latency, "PATIENCE", 0.05)
+    monkeypatch.setattr(latency, "_measured", lambda *_: threading.Event().wait())
+    with pytest.raises(TimeoutError, match=r"subscriber 'idle' was not over after 0\.1 s"):
+        latency.main(["--seconds", "0.05"])
