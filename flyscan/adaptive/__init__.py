@@ -10,6 +10,7 @@ from ._composite import Composite, policy_from_dict
 from ._curvature import CurvatureSpeed
 from ._estimate import Sampled, curvature_on, poisson_variance
 from ._parametric import Parametric
+from ._pilot import AdaptivePilot, SteeringConfig
 from ._plan import Planned, Task, plan_speed
 from ._policy import (
     Finish,
@@ -27,7 +28,9 @@ from ._policy import (
 from ._prior import PriorSpeed
 from ._profile import Profile
 from ._rails import GuardRail, Ruling
-from ._regrid import Regridded, regrid
+from ._record import RecordedFlight
+from ._regrid import Regridded, regrid_line
+from ._regrid_file import RegriddedMap, regrid
 from ._replay import (
     Asked,
     Began,
@@ -38,6 +41,7 @@ from ._replay import (
     first_difference,
     replay,
 )
+from ._replay_file import ReplayedFlight, replay_file
 from ._rows import Rows
 from ._rows_of import rows_of
 from ._simulate import Flown, SimulatedLine
@@ -47,6 +51,7 @@ from ._step import StepSize
 from ._two_pass import TwoPass
 
 __all__ = [
+    "AdaptivePilot",
     "Asked",
     "BeamGuard",
     "Began",
@@ -69,7 +74,10 @@ __all__ = [
     "PriorSpeed",
     "Profile",
     "Proposal",
+    "RecordedFlight",
     "Regridded",
+    "RegriddedMap",
+    "ReplayedFlight",
     "Resume",
     "Retune",
     "Rows",
@@ -79,6 +87,7 @@ __all__ = [
     "Situation",
     "StabilityGuard",
     "Steering",
+    "SteeringConfig",
     "StepSize",
     "SwitchedOff",
     "Task",
@@ -91,6 +100,8 @@ __all__ = [
     "policy_from_dict",
     "proposal_from_dict",
     "regrid",
+    "regrid_line",
     "replay",
+    "replay_file",
     "rows_of",
 ]

@@ -99,6 +99,10 @@ class Composite(Policy):
                 return proposal
         return None
 
+    def needed_channels(self) -> tuple[str, ...]:
+        """Channels that one of them needs."""
+        return tuple(dict.fromkeys(c for part in self._parts for c in part.needed_channels()))
+
     def end(self) -> dict[str, Any]:
         """Summaries of all."""
         return {"policy": "Composite", "parts": [part.end() for part in self._parts]}

@@ -343,6 +343,10 @@ class Policy(ABC):
         """JSON-able summary of the line."""
         return {}
 
+    def needed_channels(self) -> tuple[str, ...]:
+        """Channels it cannot do without; a flight without them is refused before it moves."""
+        return ()
+
     def to_dict(self) -> dict[str, Any]:
         """Class path and JSON-able parameters, read back by ``policy_from_dict``."""
         return {

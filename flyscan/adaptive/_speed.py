@@ -221,12 +221,16 @@ class SpeedPolicy(Policy):
         bend = dilated(curvature_on(nodes, curve), MARGIN * self.width, float(nodes[1] - nodes[0]))
         noise = on_grid(nodes, curve.edges, curve.variance)
         longest = self.fastest(line) * line.period
-        length = np.minimum(allowed_length(error, bend, noise, self.width), longest)
-        took = float(np.sum((high - low) / len(nodes) * line.period / length))
-        # Same time, but shared for the least mean square instead of the least maximum error.
-        power = LEAST_SQUARES_NOISY if np.any(noise > 0) else LEAST_SQUARES
+        spacing = float(nodes[1] - nodes[0])
+        length = allowed_length(error, bend, noise, self.width)
+        if np.any(noise > 0):
+            took = float(np.sum(spacing * line.period / np.minimum(length, longest)))
+            shape = length**LEAST_SQUARES_NOISY
+        else:
+            shape = self.width * np.minimum(length / self.width, 1.0) ** LEAST_SQUARES
+            took = float(np.sum(spacing * line.period / np.minimum(shape, longest)))
         fitted, _ = fit_duration(
-            (length**power)[None], float(nodes[1] - nodes[0]), took, v_min=line.v_min,
+            shape[None], spacing, took, v_min=line.v_min,
             v_max=self.fastest(line), acceleration=line.acceleration, v_end=line.velocity,
         )  # fmt: skip
         inside = (rows.start >= low) & (rows.stop <= high)
@@ -247,6 +251,10 @@ class SpeedPolicy(Policy):
                 after = error_model(profile_speed[None], bend, noise, task)[0]
                 found[name] = float(before / after) if after > 0 else 1.0
         return found
+
+    def needed_channels(self) -> tuple[str, ...]:
+        """The channels it reads."""
+        return (self.channel, *self.others)
 
     def end(self) -> dict[str, Any]:
         """What was flown and why."""

@@ -104,6 +104,10 @@ class StabilityGuard(Policy):
             Profile((low, high), (speed, speed)),
         )
 
+    def needed_channels(self) -> tuple[str, ...]:
+        """The signal it watches."""
+        return (self.signal,)
+
     def end(self) -> dict[str, Any]:
         """Stretches given up."""
         return {

@@ -10,6 +10,7 @@ from ._ledger import LedgerRow
 from ._limits import AxisLimits, CaptureCapabilities, Estimate, MotionCapabilities
 from ._monitor import Monitor
 from ._path import Path
+from ._pilot import Helm, Pilot, Scene, Steered
 from ._points import Points
 from ._recorder import FlightOptions, Listener
 from ._segment import Segment, Trigger
@@ -30,6 +31,7 @@ __all__ = [
     "FlightOptions",
     "FloatArray",
     "Frames",
+    "Helm",
     "IntArray",
     "JoinOutcome",
     "LedgerRow",
@@ -39,15 +41,18 @@ __all__ = [
     "Motion",
     "MotionCapabilities",
     "Path",
+    "Pilot",
     "Points",
     "RealClock",
     "RestoreStep",
     "RowFacts",
     "RunFile",
     "ScaledClock",
+    "Scene",
     "Segment",
     "Sink",
     "State",
+    "Steered",
     "Sweep",
     "Trigger",
     "cancel",

@@ -46,6 +46,7 @@ class SegmentAccount:
     phases: dict[str, float] = field(default_factory=dict[str, float])
     kept: list[_Stretch] = field(default_factory=list[_Stretch])
     losses: IntArray | None = None
+    waived: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
     @property
     def complete(self) -> bool:
@@ -96,14 +97,25 @@ class SegmentAccount:
         return np.concatenate(superseded) if superseded else np.empty(0, np.int64)
 
     def missing(self) -> tuple[int, ...]:
-        """Points no frame stands for."""
+        """Points no frame stands for, though nobody has given them up."""
         missing: list[int] = []
         after = self.segment.first_point
-        for stretch in sorted(self.kept, key=lambda s: s.first):
-            missing += range(after, stretch.first)
-            after = stretch.stop
+        settled = [(stretch.first, stretch.stop) for stretch in self.kept]
+        for first, stop in sorted([*settled, *self.waived]):
+            missing += range(after, first)
+            after = max(after, stop)
         missing += range(after, self.segment.end_point)
         return tuple(missing)
+
+    def kept_since(self, frame: int) -> list[tuple[int, int, int]]:
+        """Spans of points that frames from `frame` on stand for: first frame, first, stop."""
+        spans: list[tuple[int, int, int]] = []
+        for stretch in self.kept:
+            earlier = max(0, frame - stretch.frame)
+            first = stretch.first + earlier
+            if first < stretch.stop:
+                spans.append((stretch.frame + earlier, first, stretch.stop))
+        return spans
 
     def lost(self) -> tuple[int, ...]:
         """Points that got no row when they were due, once for every time."""
@@ -116,14 +128,16 @@ class SegmentAccount:
         """Its row of the ledger as things stand."""
         self.open = False
         missing = self.missing()
+        waived = sum(stop - first for first, stop in self.waived)
         return LedgerRow(
             flight=flight,
             segment=self.segment.index,
             planned=self.segment.points,
             captured=self.captured,
             stored=self.captured,
-            kept=self.segment.points - len(missing),
+            kept=self.segment.points - len(missing) - waived,
             missing=missing,
+            waived=waived,
             lost=self.lost(),
             holds=self.holds,
             sweeps=self.sweeps,

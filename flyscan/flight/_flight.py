@@ -13,18 +13,22 @@ from ._belongings import Belongings
 from ._changed import Changed
 from ._clock import Clock
 from ._contract import Capture, Motion
+from ._facts import Facts
 from ._frames import Sink
 from ._intake import Intake
 from ._itinerary import Itinerary
 from ._journal import Journal
 from ._monitor import Monitor
 from ._path import Path
+from ._pilot import Pilot, Scene, Steered
 from ._recorder import FlightOptions, Listener, Recorder
+from ._route import Route
 from ._state import Event, State
 from ._status import Status
 from ._sweep import plan_sweep
 from ._sweeper import Sweeper
 from ._watchdog import cancel
+from ._wheel import Wheel
 
 __all__ = ["Flight"]
 
@@ -44,6 +48,7 @@ class Flight:
         alignments: axes whose encoders are aligned before it.
         holds: reasons to hold from the beginning: nothing moves before they end.
         journal: where to note what a later process must put back if this one is killed.
+        steered: what steers it; None for a flight that goes as planned.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class Flight:
         alignments: Mapping[str, Alignment] | None = None,
         holds: frozenset[str] = frozenset(),
         journal: Journal | None = None,
+        steered: Steered | None = None,
     ) -> None:
         self._motion = motion
         self._capture = capture
@@ -74,15 +80,21 @@ class Flight:
         self._alignments = alignments or {}
         self._belongings = Belongings((motion, capture), journal)
         self._changed = Changed()
-        self._itinerary = Itinerary(path)
+        self._route = Route(path)
+        self._itinerary = Itinerary(self._route)
         self._intake = Intake(
-            path,
+            self._route,
             capture.channels(),
             self._itinerary.again,
             device=capture.name,
             flight=number,
             first_frame=first_frame,
+            facts=None if steered is None else _facts(capture, steered),
         )
+        self._monitors = monitors
+        self._steered = steered
+        self._pilot: Pilot | None = None
+        self._wheel: Wheel | None = None
         self._recorder = Recorder(
             capture, sink, monitors, self._intake, clock, listener, self._options, self._changed
         )
@@ -91,6 +103,7 @@ class Flight:
             motion,
             capture,
             clock,
+            self._route,
             self._itinerary,
             self._recorder,
             self._status,
@@ -157,6 +170,8 @@ class Flight:
         self._capture.validate(self._path)
         await self._motion.check(self._path)
         await self._capture.check(self._path)
+        if self._steered is not None:
+            await self._board(self._steered)
         await self._belongings.save(self._path)
         await self._status.permission()
         async with self._sweeper.command:
@@ -164,6 +179,38 @@ class Flight:
         await self._sink.begin_flight(self._number, self._path.to_dict())
         await self._capture.arm(self._path, 0)
         await self._sweeper.go_to(plan_sweep(self._path.segment(0), 0, limits))
+
+    async def _board(self, steered: Steered) -> None:
+        """Let the pilot look at what is to be flown, and refuse it."""
+        channels = (*self._capture.channels(), *(m.channel for m in self._monitors))
+        scene = Scene(
+            path=self._path,
+            limits=self._sweeper.limits,
+            motion=self._motion.capabilities,
+            capture=self._capture.capabilities,
+            channels=tuple(c.name for c in channels if c.shape == ()),
+            positions={c.axis: c.name for c in channels if c.axis is not None},
+            flight=self._number,
+        )
+        wheel = self._wheel = Wheel(
+            scene,
+            self._route,
+            self._itinerary,
+            self._intake,
+            self._sweeper,
+            self._status,
+            self._monitors,
+            self._sink,
+            self._clock,
+            self._listener,
+            self.hold,
+            self.release,
+            steered.epoch_ns,
+        )
+        pilot = self._pilot = steered.pilot(wheel)
+        await pilot.open()
+        self._recorder.steered_by(pilot, wheel.store)
+        self._sweeper.steered_by(pilot, wheel)
 
     def kickoff(self) -> None:
         """Start; :meth:`wait` tells the end."""
@@ -267,6 +314,10 @@ class Flight:
         intake = asyncio.create_task(self._recorder.run(), name="flyscan-intake")
         flush = asyncio.create_task(self._recorder.flush_regularly(), name="flyscan-flush")
         pending = {flying, intake, flush}
+        if self._pilot is not None:
+            steering = asyncio.create_task(self._pilot.steer(), name="flyscan-pilot")
+            pending.add(steering)
+        every = tuple(pending)
         cause: BaseException | None = None
         try:
             while not {flying, intake}.isdisjoint(pending) and cause is None:
@@ -276,7 +327,7 @@ class Flight:
             cause = exc
             raise
         finally:
-            await cancel(flying, flush)
+            await cancel(*(task for task in every if task is not intake))
             await self._end(cause, intake)
 
     async def _end(
@@ -327,10 +378,16 @@ class Flight:
     @property
     def _closing_steps(self) -> tuple[Callable[[], Awaitable[None]], ...]:
         return (
+            self._leave_helm,
             self._recorder.finish,
             lambda: self._belongings.restore(self._motion),
             lambda: self._belongings.restore(self._capture),
         )
+
+    async def _leave_helm(self) -> None:
+        if self._pilot is not None and self._wheel is not None:
+            await self._pilot.close()
+            await self._wheel.close()
 
     async def _try(self, step: Callable[[], Awaitable[None]]) -> BaseException | None:
         """Run one closing step; every one is tried, whatever became of the others."""
@@ -346,6 +403,10 @@ class Flight:
             self._cause = cause
             if self._flying is not None:
                 self._flying.cancel()
+
+
+def _facts(capture: Capture, steered: Steered) -> Facts:
+    return Facts(capture.channels(), steered.i0, steered.nominal)
 
 
 def _outcome(task: asyncio.Task[None]) -> BaseException | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -10,9 +11,10 @@ import numpy as np
 from ..errors import CaptureError, LedgerError
 from ._account import SegmentAccount
 from ._block import Block, Channel, FloatArray, IntArray
-from ._frames import Frames
+from ._facts import Facts
+from ._frames import Frames, RowFacts
 from ._ledger import LedgerRow
-from ._path import Path
+from ._route import Route
 from ._segment import Segment, Trigger
 
 __all__ = ["Intake"]
@@ -57,35 +59,39 @@ class Intake:
     image.
 
     Args:
-        path: what is flown.
+        route: what is flown.
         channels: columns of the blocks.
         again: is told the points (first, stop) to fly again.
         device: the capture's name, for messages.
         flight: number of the flight in its run.
         first_frame: frame number of the first row.
+        facts: derives what steered flights note of every row; None for other flights.
     """
 
     def __init__(
         self,
-        path: Path,
+        route: Route,
         channels: tuple[Channel, ...],
         again: Callable[[int, int], None],
         *,
         device: str,
         flight: int,
         first_frame: int,
+        facts: Facts | None = None,
     ) -> None:
-        self._path = path
+        self._route = route
+        self._facts = facts
         self._again = again
         self._device = device
         self._flight = flight
         self._first_frame = first_frame
         self._position = {c.axis: c.name for c in channels if c.axis is not None}
-        self._unreported = tuple(a for a in path.axes if a not in self._position)
+        self._unreported = tuple(a for a in route.axes if a not in self._position)
         self._accounts: dict[int, SegmentAccount] = {}
         self._sweeps: list[tuple[int, int]] = [(0, 0)]
         self._uncounted = 0
         self._hopeless: CaptureError | None = None
+        self.last_stop = math.nan
         self.rows = 0
         self.triggers = 0
 
@@ -107,8 +113,7 @@ class Intake:
     def account(self, segment: Segment) -> SegmentAccount:
         """The account of a segment of the path, opened when first asked for."""
         if segment.index not in self._accounts:
-            whole = self._path.segment(segment.index)
-            self._accounts[segment.index] = SegmentAccount(whole)
+            self._accounts[segment.index] = SegmentAccount(self._route.whole(segment.index))
         return self._accounts[segment.index]
 
     def begin(self, trigger: int, point: int) -> None:
@@ -145,7 +150,15 @@ class Intake:
         if pieces:
             self._uncounted = self.triggers - block.stop
         first_frame = self.stop_frame - len(block)
-        frames = Frames(first_frame, self._flight, point, segment, block, self._setpoints(point))
+        frames = Frames(
+            first_frame,
+            self._flight,
+            point,
+            segment,
+            block,
+            self._setpoints(point),
+            self._row_facts(block, pieces),
+        )
         return frames, np.concatenate(superseded)
 
     def _count(self, piece: _Piece) -> IntArray:
@@ -189,6 +202,35 @@ class Intake:
         if self._hopeless is not None:
             raise self._hopeless
 
+    def waive(self, first: int, stop: int) -> None:
+        """Points `first` to `stop` (exclusive), all of one segment, will not be flown."""
+        index = self._route.segment_of(first)
+        if index in self._accounts:
+            self._accounts[index].waived.append((first, stop))
+
+    def points_since(self, frame: int) -> list[tuple[int, int]]:
+        """Spans of points that frames from `frame` on stand for, in the order they were taken."""
+        spans = [span for a in self._accounts.values() for span in a.kept_since(frame)]
+        return [(first, stop) for _, first, stop in sorted(spans)]
+
+    def frame_of(self, point: int) -> int | None:
+        """The frame that stands for a point; None if none does."""
+        account = self._accounts.get(self._route.segment_of(point))
+        for stretch in () if account is None else account.kept:
+            if stretch.first <= point < stretch.stop:
+                return stretch.frame + point - stretch.first
+        return None
+
+    def _row_facts(self, block: Block, pieces: list[_Piece]) -> RowFacts | None:
+        if self._facts is None or not pieces:
+            return None
+        number = self._route.pass_of
+        facts = self._facts.of(
+            block, [(p.segment, p.rows, number(p.segment.index)) for p in pieces]
+        )
+        self.last_stop = float(facts.stop[-1])
+        return facts
+
     def closed(self) -> Iterator[LedgerRow]:
         """Ledger rows of segments that are flown and fully delivered.
 
@@ -215,13 +257,13 @@ class Intake:
             LedgerError: there are more triggers than the path has points.
         """
         first = self._point_of(trigger)
-        if first >= self._path.points:
+        if first >= self._route.points:
             raise LedgerError(
-                f"row {self.rows} comes after the last of {self._path.points} points",
+                f"row {self.rows} comes after the last of {self._route.points} points",
                 device=self._device,
                 remedy="check for double triggers: noise on the encoder or trigger cable",
             )
-        segment = self._path.segment(self._path.segment_of(first))
+        segment = self._route.segment(self._route.segment_of(first))
         later = (s[0] - trigger for s in self._sweeps if s[0] > trigger)
         return segment, first, min(count, segment.end_point - first, *later)
 
@@ -245,7 +287,7 @@ class Intake:
         if not self._unreported or not len(point):
             return {}
         cuts = np.flatnonzero(np.diff(point) != 1) + 1
-        runs = [self._path.setpoints(int(p[0]), int(p[-1]) + 1) for p in np.split(point, cuts)]
+        runs = [self._route.setpoints(int(p[0]), int(p[-1]) + 1) for p in np.split(point, cuts)]
         return {axis: np.concatenate([run[axis] for run in runs]) for axis in self._unreported}
 
     def _shift(self, block: Block, piece: _Piece) -> tuple[int, int]:
@@ -257,15 +299,18 @@ class Intake:
         segment, axis = piece.segment, piece.segment.fast
         if axis not in self._position or segment.trigger is not Trigger.POSITION:
             return piece.stop, 0
+        if self._route.elastic(segment.index):
+            return piece.stop, 0
         seen = np.asarray(block.columns[self._position[axis]][piece.rows], float)
         middle = segment.setpoints(piece.point, piece.point + piece.count)[axis]
         step = segment.step
-        expected = middle - step / 2 + segment.velocity[axis] * block.exposure[piece.rows] / 2
+        speed = step / segment.periods(piece.point, piece.point + piece.count)
+        expected = middle - step / 2 + speed * block.exposure[piece.rows] / 2
         off = (seen - expected) / step
         far = np.abs(off) > SHIFTED
         if not far.any():
             return piece.stop, 0
-        begin, lost = (0, 0) if segment.curved else _slip(off)
+        begin, lost = (0, 0) if segment.bounds is not None else _slip(off)
         if lost:
             return piece.start + begin, lost
         # One noisy row proves nothing.

@@ -1,59 +1,90 @@
-"""What to fly next: the path in order, and before it what has to be flown again."""
+"""What to fly next: the route in order, and before it what has to be flown again."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from ._path import Path
+from ._route import Route
 from ._segment import Segment
 
 __all__ = ["Itinerary"]
 
+Span = tuple[int, int]
+
 
 class Itinerary:
-    """The parts of a path still to fly, first things first."""
+    """The parts of a route still to fly, first things first.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._segments = path.segments()
+    What is asked for while a part is flown takes effect when that is interrupted: by then it is
+    known what rest of it is left.
+    """
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._segments = route.segments()
         self._parts: deque[Segment] = deque()
-        self._wanted: list[tuple[int, int]] = []
+        self._wanted: list[Callable[[], Iterable[Span]]] = []
+        self._detours: list[Segment] = []
+        self._endings: list[tuple[int | None, Callable[[int, int], None]]] = []
 
     @property
     def diverted(self) -> bool:
-        """True while points have been asked for again and :meth:`divert` has not been called."""
-        return bool(self._wanted)
+        """True while something has been asked for and :meth:`divert` has not been called."""
+        return bool(self._wanted or self._detours or self._endings)
 
     def again(self, first: int, stop: int) -> None:
         """Ask for points `first` to `stop` (exclusive) once more.
 
         Raises:
-            IndexError: the path has no such points.
+            IndexError: the route has no such points.
         """
-        if not 0 <= first < stop <= self._path.points:
-            raise IndexError(f"points {first} to {stop} are not on a path of {self._path.points}")
-        self._wanted.append((first, stop))
+        if not 0 <= first < stop <= self._route.points:
+            raise IndexError(f"points {first} to {stop} are not on a route of {self._route.points}")
+        self._wanted.append(lambda: [(first, stop)])
 
-    def divert(self, rest: Segment | None) -> list[Segment]:
+    def again_later(self, spans: Callable[[], Iterable[Span]]) -> None:
+        """Ask for spans of points once more that will be known when the flight is diverted."""
+        self._wanted.append(spans)
+
+    def detour(self, segment: Segment) -> None:
+        """Ask for a segment appended to the route."""
+        self._detours.append(segment)
+
+    def finish(self, line: int | None, waive: Callable[[int, int], None]) -> None:
+        """Ask for nothing more of line `line`, or for nothing more at all.
+
+        Args:
+            line: number of the segment of the path; None for the whole route.
+            waive: told of every span of points that is not flown for it: first, stop.
+        """
+        self._endings.append((line, waive))
+
+    def divert(
+        self, rest: Segment | None, bridge: Callable[[Segment], int] = lambda _: 0
+    ) -> list[Segment]:
         """Put what was asked for before the `rest` of the part it was interrupted for.
 
+        Args:
+            rest: what is left of it.
+            bridge: how many points between two spans of a segment are better flown once more
+                than left out.
+
         Returns:
-            The parts to be flown again; one that reaches up to the rest is joined to it.
+            The parts to be flown again or in addition.
         """
+        endings, self._endings = self._endings, []
+        for line, waive in endings:
+            rest = self._drop(line, waive, rest)
         wanted, self._wanted = self._wanted, []
-        again = [part for first, stop in wanted for part in self._cut(first, stop)]
-        ahead = list(again)
-        last = ahead[-1] if ahead else None
-        if rest and last and (last.index, last.end_point) == (rest.index, rest.first_point):
-            rest = self._path.segment(rest.index).part(ahead.pop().first_point, rest.end_point)
-        if rest is not None:
-            ahead.append(rest)
-        self._parts.extendleft(reversed(ahead))
-        return again
+        again = self._cut((span for spans in wanted for span in spans()), bridge)
+        detours, self._detours = self._detours, []
+        ahead = [*detours, *again]
+        self._parts.extendleft(reversed([*detours, *self._joined(again, rest, bridge)]))
+        return ahead
 
     def next(self) -> Segment | None:
-        """The next part, or None at the end of the path."""
+        """The next part, or None at the end of the route."""
         if self._parts:
             return self._parts.popleft()
         return next(self._segments, None)
@@ -62,10 +93,66 @@ class Itinerary:
         """Whether a part of segment `index` that was begun is still to be flown."""
         return any(part.index == index for part in self._parts)
 
-    def _cut(self, first: int, stop: int) -> Iterator[Segment]:
-        """Points `first` to `stop` as parts of their segments."""
-        while first < stop:
-            segment = self._path.segment(self._path.segment_of(first))
-            end = min(stop, segment.end_point)
-            yield segment.part(first, end)
-            first = end
+    def pending_on(self, line: int) -> bool:
+        """Whether a part of line `line`, or of a pass over it, is still to be flown."""
+        return any(self._route.line_of(part.index) == line for part in self._parts)
+
+    def _joined(
+        self, again: list[Segment], rest: Segment | None, bridge: Callable[[Segment], int]
+    ) -> list[Segment]:
+        """Parts and the rest; the last part that reaches up to the rest is one with it."""
+        if rest is None:
+            return again
+        last = again[-1] if again else None
+        if last is None or last.index != rest.index:
+            return [*again, rest]
+        if not 0 <= rest.first_point - last.end_point <= bridge(rest):
+            return [*again, rest]
+        whole = self._route.segment(rest.index)
+        return [*again[:-1], whole.part(last.first_point, rest.end_point)]
+
+    def _drop(
+        self, line: int | None, waive: Callable[[int, int], None], rest: Segment | None
+    ) -> Segment | None:
+        """Leave out what belongs to a line, or everything."""
+        left = [*([] if rest is None else [rest]), *self._parts]
+        kept = [p for p in left if line is not None and self._route.line_of(p.index) != line]
+        for part in left:
+            if part not in kept:
+                waive(part.first_point, part.end_point)
+        if line is None:
+            following = next(self._segments, None)
+            if following is not None:
+                waive(following.first_point, self._route.path.points)
+            self._segments = iter(())
+        if rest is not None and rest in kept:
+            self._parts = deque(kept[1:])
+            return rest
+        self._parts = deque(kept)
+        return None
+
+    def _cut(self, spans: Iterable[Span], bridge: Callable[[Segment], int]) -> list[Segment]:
+        """Spans of points as parts of their segments, neighbours of one segment joined."""
+        found: dict[int, list[Span]] = {}
+        for index, span in self._by_segment(spans):
+            found.setdefault(index, []).append(span)
+        parts: list[Segment] = []
+        for index, pieces in found.items():
+            segment = self._route.segment(index)
+            gap = bridge(segment)
+            joined: list[list[int]] = []
+            for first, stop in sorted(pieces):
+                if joined and first - joined[-1][1] <= gap:
+                    joined[-1][1] = max(joined[-1][1], stop)
+                else:
+                    joined.append([first, stop])
+            parts += [segment.part(first, stop) for first, stop in joined]
+        return parts
+
+    def _by_segment(self, spans: Iterable[Span]) -> Iterator[tuple[int, Span]]:
+        for first, stop in spans:
+            while first < stop:
+                index = self._route.segment_of(first)
+                end = min(stop, self._route.segment(index).end_point)
+                yield index, (first, end)
+                first = end

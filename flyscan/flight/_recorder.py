@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from ._frames import Sink
 from ._intake import Intake
 from ._ledger import LedgerRow
 from ._monitor import Monitor
+from ._pilot import Pilot
 from ._preview import PreviewSampler
 from ._watchdog import overdue, within
 
@@ -70,7 +71,13 @@ class Recorder:
         self._preview = PreviewSampler(channels, options.preview_period)
         self._due: list[tuple[int, float]] = []
         self._closing: list[tuple[int, LedgerRow]] = []
+        self._pilot: Pilot | None = None
+        self._records: Callable[[], Awaitable[None]] | None = None
         self.winding_up = False
+
+    def steered_by(self, pilot: Pilot, records: Callable[[], Awaitable[None]]) -> None:
+        """Show every frame to `pilot`; `records` hands what it notes to the file."""
+        self._pilot, self._records = pilot, records
 
     async def run(self) -> None:
         """Take in blocks until the capture ends.
@@ -83,6 +90,8 @@ class Recorder:
             await self._sink.append(frames)
             if len(superseded):
                 await self._sink.supersede(superseded)
+            if self._pilot is not None:
+                self._pilot.take(frames)
             self._emit(self._preview.add(frames))
             self.close_accounts()
             self._changed.notify()
@@ -109,6 +118,8 @@ class Recorder:
             times, values = monitor.drain()
             if len(times):
                 await self._sink.add_monitor(monitor.name, times, values)
+        if self._records is not None:
+            await self._records()
         frames = await self._sink.flush()
         self._listener({"event": "flushed", "frames": frames, "point": self.intake.next_point})
         while self._closing and self._closing[0][0] <= frames:

@@ -137,6 +137,15 @@ class Segment:
         f = (np.arange(i, j) + 0.5) / self.points
         return {a: lo + (self.stop[a] - lo) * f for a, lo in self.start.items()}
 
+    def periods(self, first: int, last: int) -> FloatArray | float:
+        """Seconds per point of path points `first` to `last` (exclusive), or of all alike.
+
+        Raises:
+            IndexError: a point is not in the segment.
+        """
+        i, j = self._offset(first), self._offset(last)
+        return self.period if self.schedule is None else np.diff(self.schedule[i : j + 1])
+
     def part(self, first: int, stop: int) -> Segment:
         """Points `first` to `stop` (exclusive) as a segment of their own, of the same index.
 

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Protocol
 
-from ..errors import LedgerError
+from ..errors import LedgerError, WatchdogError
 from ._account import SegmentAccount
 from ._changed import Changed
 from ._clock import Clock
 from ._contract import Capture, JoinOutcome, Motion
 from ._itinerary import Itinerary
 from ._limits import AxisLimits
+from ._pilot import Pilot
 from ._recorder import FlightOptions, Recorder
-from ._segment import Segment
+from ._route import Route, rest_of
+from ._segment import Segment, Trigger
 from ._state import Event, State
 from ._status import Status
 from ._sweep import Sweep, plan_sweep
-from ._watchdog import cancel, overdue, within
+from ._watchdog import cancel, overdue
 
-__all__ = ["Sweeper"]
+__all__ = ["Steerable", "Sweeper"]
+
+
+class Steerable(Protocol):
+    """What a flight has to be told of when a pilot's changes leave the route."""
+
+    def waive(self, first: int, stop: int) -> None:
+        """Points `first` to `stop` (exclusive) will not be flown."""
+        ...
+
+    def continued(self, segment: Segment, line: int, number: int) -> None:
+        """The rest of a line, flown next as pass `number` over line `line`."""
+        ...
 
 
 class Sweeper:
@@ -33,6 +48,7 @@ class Sweeper:
         motion: Motion,
         capture: Capture,
         clock: Clock,
+        route: Route,
         itinerary: Itinerary,
         recorder: Recorder,
         status: Status,
@@ -43,6 +59,7 @@ class Sweeper:
         self._capture = capture
         self._clock = clock
         self._itinerary = itinerary
+        self._route = route
         self._recorder = recorder
         self._intake = recorder.intake
         self._status = status
@@ -53,10 +70,46 @@ class Sweeper:
         self._counted_to = 0
         self._held_sweep = False
         self._begun: Segment | None = None
+        self._overdue_at = 0.0
+        self._line = -1
+        self._pilot: Pilot | None = None
+        self._wheel: Steerable | None = None
+        self.riding: Segment | None = None
+        self.pace = 1.0
+        self.stride = 1.0
         self.command = asyncio.Lock()
         self.limits: Mapping[str, AxisLimits] = {}
 
     # --- from outside ----------------------------------------------------------------------
+
+    def steered_by(self, pilot: Pilot, wheel: Steerable) -> None:
+        """Ask `pilot` how to fly every line; `wheel` takes the consequences of its changes."""
+        self._pilot, self._wheel = pilot, wheel
+
+    async def retune(self, pace: float | None, stride: float | None) -> int | None:
+        """Change speed and/or step of the sweep under way, as factors of what was planned.
+
+        Returns:
+            The first point that is surely flown so; None if nothing sweeps any more.
+
+        Raises:
+            ConfigurationError: a box cannot.
+        """
+        async with self.command:
+            segment = self.riding
+            if segment is None or not self._status.may_fly:
+                return None
+            if stride is not None or segment.trigger is Trigger.TIME:
+                self._route.stretch(segment.index)
+            if pace is not None:
+                await self._motion.retune(pace)
+                left = max(0.0, self._overdue_at - self._options.margin - self._clock.now())
+                self._overdue_at += left * (self.pace / pace - 1)
+                self.pace = pace
+            if stride is not None:
+                await self._capture.retune(stride)
+                self.stride = stride
+            return await self._capture.reached()
 
     async def go_to(self, origin: Sweep) -> None:
         """Go to the first run-up, however often it is interrupted on the way."""
@@ -115,7 +168,7 @@ class Sweeper:
 
     async def _fly_next(self) -> bool:
         """Fly the next part; False when nothing is left."""
-        part = self._itinerary.next()
+        part = await self._planned(self._itinerary.next())
         if part is None:
             # Only when every row is in can it be said that nothing has to be flown again.
             await self._recorder.account_for(self._triggered, lambda: self._status.over)
@@ -125,11 +178,53 @@ class Sweeper:
         point = part.first_point
         while point < part.end_point and not self._itinerary.diverted:
             point = await self._sweep(part, point, account)
+            if self._route.elastic(part.index) and account.sweeps:
+                point = await self._go_on_elsewhere(part, point)
         if self._itinerary.diverted:
             point = await self._leave(part, point, account)
             self._divert(part.part(point, part.end_point) if point < part.end_point else None)
         account.flown = not self._itinerary.pending(part.index)
+        await self._end_line()
         return True
+
+    async def _planned(self, part: Segment | None) -> Segment | None:
+        """The part in the way the pilot wants it flown, if it begins a line of the path."""
+        if part is None or self._pilot is None or self._wheel is None:
+            return part
+        if not self._line < part.index < self._route.path.segment_count:
+            return part
+        self._line = part.index
+        planned = await self._pilot.begin(part)
+        if planned is not part:
+            self._route.plan(planned)
+        if planned.end_point < part.end_point:
+            self._intake.account(part)
+            self._wheel.waive(planned.end_point, part.end_point)
+        return planned
+
+    async def _end_line(self) -> None:
+        """Once nothing of the line is left to fly and all its rows are in, ask for more of it."""
+        if self._pilot is None or self._itinerary.pending_on(self._line):
+            return
+        await self._recorder.account_for(self._triggered, lambda: self._status.over)
+        if not self._itinerary.diverted:
+            await self._pilot.end()
+        if self._itinerary.diverted:
+            self._divert(None)
+
+    async def _go_on_elsewhere(self, part: Segment, point: int) -> int:
+        """The rest of a stretched part begins where its last row ended, not at its next point."""
+        if self._wheel is None:
+            return point
+        point = await self._settled(point, self._intake.account(part))
+        await self._recorder.account_for(self._triggered, lambda: self._status.over)
+        if point < part.end_point:
+            self._wheel.waive(point, part.end_point)
+        rest = rest_of(part, self._intake.last_stop, self.pace * self.stride)
+        if rest is not None:
+            index = part.index
+            self._wheel.continued(rest, self._route.line_of(index), self._route.pass_of(index))
+        return part.end_point
 
     def _divert(self, rest: Segment | None) -> list[Segment]:
         again = self._itinerary.divert(rest)
@@ -162,6 +257,10 @@ class Sweeper:
             account.holds += 1
             point = await self._note_triggers(account)
             self._held_sweep = point < part.end_point
+        elif self._route.elastic(part.index):
+            await self._capture.hold()  # there may be fewer places for triggers than points
+            await self._capture.withdraw()
+            point = await self._note_triggers(account)
         else:
             point = await self._note_triggers(account, await self._capture.end(sweep))
             if point < part.end_point and self._status.may_fly:
@@ -238,14 +337,29 @@ class Sweeper:
         """Wait until the sweep is over or held."""
         if sweep.static:
             return await self._dwell(sweep)
-        limit = sweep.duration + self._options.margin
-        late = overdue(
+        self._overdue_at = self._clock.now() + sweep.duration + self._options.margin
+        self.riding, self.pace, self.stride = sweep.segment, 1.0, 1.0
+        joining = asyncio.ensure_future(self._motion.join())
+        try:
+            while not joining.done():
+                left = self._overdue_at - self._clock.now()
+                if left <= 0:
+                    raise self._too_late(sweep)
+                timer = asyncio.ensure_future(self._clock.sleep(left))
+                await asyncio.wait((joining, timer), return_when=asyncio.FIRST_COMPLETED)
+                await cancel(timer)
+            return joining.result()
+        finally:
+            self.riding = None
+            await cancel(joining)
+
+    def _too_late(self, sweep: Sweep) -> WatchdogError:
+        return overdue(
             self._motion.name,
             f"the end of segment {sweep.segment.index}",
-            limit,
+            sweep.duration + self._options.margin,
             "check that the stage moves and is not blocked",
         )
-        return await within(self._clock, limit, self._motion.join(), late)
 
     async def _dwell(self, sweep: Sweep) -> JoinOutcome:
         """Frames at rest: time passes instead of distance; a hold cuts it short."""

@@ -26,9 +26,16 @@ from ._memory_motion import MemoryMotion
 
 __all__ = ["MemoryCapture"]
 
+#: Value of every row, from axis to its mean position and from the clock's seconds at its trigger.
+Signal = Callable[[Mapping[str, FloatArray], FloatArray], FloatArray]
+
 
 class MemoryCapture(Capture):
-    """Captures positions at exact crossings of the trigger positions, or at exact times."""
+    """Captures positions at exact crossings of the trigger positions, or at exact times.
+
+    Attributes:
+        signals: name of each channel beside the positions to what it shows.
+    """
 
     def __init__(
         self,
@@ -46,9 +53,7 @@ class MemoryCapture(Capture):
             min_period=min_period, block_period=block_period, step_in_flight=False, holds_armed=True
         )
         self._duty = duty
-        self._signals: dict[str, Callable[[Mapping[str, FloatArray]], FloatArray]] = {
-            "signal": _ripple
-        }
+        self.signals: dict[str, Signal] = {"signal": _ripple}
         self.settings = {"armed": "0", "step": "0"}
         self._found: dict[str, str] | None = None
         self._path: Path | None = None
@@ -75,7 +80,7 @@ class MemoryCapture(Capture):
             Channel(a, unit="um", axis=a, source=f"memory://{self.name}/{a}")
             for a in self._motion.axes
         )
-        signals = tuple(Channel(s, source=f"memory://{self.name}/{s}") for s in self._signals)
+        signals = tuple(Channel(s, source=f"memory://{self.name}/{s}") for s in self.signals)
         return axes + signals
 
     async def connect(self) -> None:
@@ -296,12 +301,12 @@ class MemoryCapture(Capture):
             a: np.array([trajectory.at(x)[0] for x in t + exposure / 2])
             for a, trajectory in self._motion.trajectories.items()
         }
-        signals = {name: f(columns) for name, f in self._signals.items()}
+        signals = {name: f(columns, t) for name, f in self.signals.items()}
         time_ns = self._clock.epoch_ns + np.round(t * 1e9).astype(np.int64)
         return Block(int(numbers[0]), time_ns, exposure, {**columns, **signals})
 
 
-def _ripple(positions: Mapping[str, FloatArray]) -> FloatArray:
+def _ripple(positions: Mapping[str, FloatArray], _seconds: FloatArray) -> FloatArray:
     """A smooth signal that depends on every axis."""
     phase = sum((i + 1) * np.asarray(p) for i, p in enumerate(positions.values()))
     return 100 + 50 * np.sin(np.asarray(phase, float))

@@ -318,5 +318,5 @@ async def test_flown_again_up_to_the_present_point_is_one_sweep() -> None:
 
 async def test_points_beyond_the_path_cannot_be_flown_again() -> None:
     r = Rehearsal()
-    with pytest.raises(IndexError, match="points 3 to 16 are not on a path of 15"):
+    with pytest.raises(IndexError, match="points 3 to 16 are not on a route of 15"):
         await r.flight.fly_again(3, 16)

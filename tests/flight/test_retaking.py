@@ -230,7 +230,7 @@ async def test_where_positions_do_not_tell_the_flight_fails(lost: dict[int, int]
 
 async def test_one_noisy_row_is_no_lost_trigger() -> None:
     r = Rehearsal()
-    r.box.capture._signals["x"] = lambda positions: (
+    r.box.capture.signals["x"] = lambda positions, _: (
         positions["x"] + np.where(np.arange(len(positions["x"])) == 1, 1.0, 0.0)
     )
     await r.fly()

@@ -1,0 +1,509 @@
+"""The pilot: drives a policy from the blocks of a flight and carries out what it decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigurationError
+from ..flight import Clock, FloatArray, Frames, Helm, Pilot, Segment, Trigger
+from ._composite import policy_from_dict
+from ._policy import (
+    Finish,
+    GoBack,
+    Hold,
+    LineContext,
+    Plan,
+    Policy,
+    Resume,
+    Retune,
+    Situation,
+)
+from ._rails import GuardRail
+from ._rows import Rows
+from ._seat import LocalSeat, Seat
+from ._shape import detour, profiled
+from ._steering import Decision, Steering
+
+__all__ = ["AdaptivePilot", "SteeringConfig"]
+
+HELD_PERIOD = 0.1
+MOST_QUESTIONS = 50
+LATENCY_GUESS = 0.01
+FASTER = 100.0
+SLOWER = 0.01
+OTHER_LINE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class SteeringConfig:
+    """What a steered flight is told, JSON-able.
+
+    Args:
+        policy: class path and parameters, see :func:`policy_from_dict`.
+        extra: seconds a line may take beyond the uniform one, as a share of that.
+        max_raise: largest factor by which one decision may raise the speed.
+        time_limit: seconds the flight may take; None for no limit.
+        patience: seconds a call of the policy may take before it is switched off.
+        worker: run the policy in a process of its own, for policies that compute for long.
+        i0: channel of the incident flux; None if there is none.
+        nominal_i0: its usual counts per second; None to take the median of the first block.
+    """
+
+    policy: Mapping[str, Any]
+    extra: float = 0.2
+    max_raise: float = 1.5
+    time_limit: float | None = None
+    patience: float = 1.0
+    worker: bool = False
+    i0: str | None = None
+    nominal_i0: float | None = None
+
+    def __post_init__(self) -> None:
+        positive = {"max_raise": self.max_raise, "patience": self.patience}
+        if self.time_limit is not None:
+            positive["time_limit"] = self.time_limit
+        if self.nominal_i0 is not None:
+            positive["nominal_i0"] = self.nominal_i0
+        wrong = {n: v for n, v in positive.items() if not (np.isfinite(v) and v > 0)}
+        if not (np.isfinite(self.extra) and self.extra >= 0):
+            wrong["extra"] = self.extra
+        if wrong:
+            raise ConfigurationError(
+                f"makes no sense: {', '.join(f'{n} = {v}' for n, v in wrong.items())}",
+                device="steering",
+                remedy="give positive numbers; extra may be 0",
+            )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> SteeringConfig:
+        """Read the JSON form.
+
+        Raises:
+            ConfigurationError: unknown or missing entries, or numbers without sense.
+        """
+        try:
+            return cls(**data)
+        except TypeError as exc:
+            raise ConfigurationError(
+                f"cannot be read: {exc}",
+                device="steering",
+                remedy="give policy, and of extra, max_raise, time_limit, patience, worker, i0, "
+                "nominal_i0 what should differ from the default",
+            ) from exc
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self)
+
+
+class AdaptivePilot(Pilot):
+    """Asks a policy before every line, after every block, while held and at the end of a line.
+
+    Every call and every answer is noted in the run's file, in order, so that the same calls can
+    be made again later. A policy that raises or takes too long is switched off; the flight goes
+    on uniformly.
+
+    Args:
+        config: the policy and its bounds.
+        helm: of the flight.
+        clock: time for waiting.
+        policy: used instead of the configured one.
+    """
+
+    def __init__(
+        self, config: SteeringConfig, helm: Helm, clock: Clock, policy: Policy | None = None
+    ) -> None:
+        self._config = config
+        self._policy = policy or policy_from_dict(config.policy)
+        self._helm = helm
+        self._clock = clock
+        self._seat: Seat | None = None
+        self._inbox: list[tuple[Rows, float]] = []
+        self._news = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._line: Segment | None = None
+        self._context: LineContext | None = None
+        self._plan: Plan | None = None
+        self._blocks = 0
+        self._returns = 0
+        self._newest: Rows | None = None
+        self._arrived = 0.0
+        self._latency = max(helm.scene.motion.horizon, LATENCY_GUESS)
+        self._began: float | None = None
+        self._holding = False
+
+    # --- before the flight -----------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Check path, channels and policy; nothing has moved.
+
+        Raises:
+            ConfigurationError: what cannot be steered, and why.
+        """
+        scene = self._helm.scene
+        policy = self._policy
+        wanted = {c for c in (self._config.i0, *policy.needed_channels()) if c is not None}
+        if missing := sorted(wanted - set(scene.channels)):
+            raise ConfigurationError(
+                f"the flight has no channel {', '.join(missing)}; it has "
+                f"{', '.join(scene.channels)}",
+                device="steering",
+                remedy="name channels that the capture delivers",
+            )
+        first = self._suitable(scene.path.segment(0), scene.path.first_curve())
+        limit = scene.limits[first]
+        rail = GuardRail(limit.low, limit.high, max_raise=self._config.max_raise)
+        self._seat = LocalSeat(Steering(policy, rail), self._config.patience)
+        await self._seat.open()
+        self._helm.note(
+            {
+                "event": "started",
+                "policy": policy.to_dict(),
+                "rail": asdict(rail),
+                "time": self._helm.now(),
+            }
+        )
+
+    def _suitable(self, first: Segment, curve: Segment | None) -> str:
+        """The fast axis.
+
+        Raises:
+            ConfigurationError: the path has curves or dwells, or nobody reports the position.
+        """
+        what = "curves" if curve is not None else "dwells" if first.fast is None else ""
+        if what or first.fast is None:
+            raise ConfigurationError(
+                f"the path has {what}; only straight lines can be steered",
+                device="steering",
+                remedy="fly it with fly(), or along straight lines",
+            )
+        if first.fast not in self._helm.scene.positions:
+            raise ConfigurationError(
+                f"no channel reports the position of {first.fast}",
+                device="steering",
+                remedy="wire its encoder to the capture and add it to the configuration",
+            )
+        return first.fast
+
+    # --- lines -----------------------------------------------------------------------------
+
+    async def begin(self, line: Segment) -> Segment:
+        async with self._turn:
+            await self._tell()
+            now = self._helm.now()
+            self._began = now if self._began is None else self._began
+            self._line, self._context, self._plan, self._returns = line, None, None, 0
+            if self._off or line.fast is None or line.curved:
+                return line
+            context = self._context = self._describe(line)
+            plan = self._plan = await self._sure.begin(context, now)
+            self._helm.note({"event": "began", "line": context.to_dict(), "time": now})
+            planned = line
+            if plan.profile is not None and self._helm.scene.motion.profiles:
+                planned = profiled(line, plan.profile)
+            why = "" if planned is line else self._helm.fits(planned)
+            if why:
+                self._plan, planned = None, line
+            for decision in self._sure.fresh():
+                self._decided(decision)
+                self._applied(decision, line.first_point, 0.0, refused=why)
+            return planned
+
+    def _describe(self, line: Segment) -> LineContext:
+        scene, axis = self._helm.scene, line.fast or ""
+        limit = scene.limits[axis]
+        speed = abs(line.velocity[axis])
+        timed = line.trigger is Trigger.TIME
+        motion, capture = scene.motion, scene.capture
+        shortest = line.period if timed else max(capture.min_period, 1e-9)
+        top = limit.velocity
+        for other, velocity in line.velocity.items():  # axes moved in step bound the fast one
+            if velocity and other != axis:
+                top = min(top, scene.limits[other].velocity * speed / abs(velocity))
+        return LineContext(
+            segment=line.index,
+            start=line.start[axis],
+            stop=line.stop[axis],
+            velocity=speed,
+            v_min=min(speed, top) * SLOWER,
+            v_max=max(speed, min(top, FASTER * speed)),
+            acceleration=min(
+                scene.limits[a].acceleration * speed / abs(v) for a, v in line.velocity.items() if v
+            ),
+            period=line.period,
+            min_period=min(shortest, line.period),
+            max_period=line.period if timed else line.period / SLOWER,
+            trigger=line.trigger.value,
+            latency=self._latency,
+            block_period=capture.block_period,
+            turnaround=limit.settle,
+            extra_time=self._config.extra * line.duration,
+            channels=scene.channels,
+            velocity_in_flight=motion.velocity_in_flight,
+            profile_pieces=motion.profile_pieces if motion.profiles else 0,
+            step_in_flight=capture.step_in_flight and not timed,
+            goes_back=True,
+        )
+
+    async def end(self) -> None:
+        async with self._turn:
+            await self._tell()
+            context = self._context
+            for _ in range(MOST_QUESTIONS):
+                if context is None or self._off:
+                    return
+                decision = await self._ask(context, at_end=True)
+                if decision is None:
+                    break
+                if await self._act(decision, context, at_end=True):
+                    return
+            self._helm.note({"event": "ended", "summary": await self._sure.end()})
+            self._context = None
+
+    # --- blocks ----------------------------------------------------------------------------
+
+    def take(self, frames: Frames) -> None:
+        if not len(frames):
+            return
+        arrived = self._clock.now()
+        self._inbox.extend((rows, arrived) for rows in self._rows(frames))
+        self._news.set()
+
+    def _rows(self, frames: Frames) -> Iterator[Rows]:
+        """Frames as rows, cut where line or pass change."""
+        cuts = np.flatnonzero(np.diff(frames.segment)) + 1
+        for part in np.split(np.arange(len(frames)), cuts):
+            yield self._rows_of(frames, part)
+
+    def _rows_of(self, frames: Frames, part: np.ndarray[Any, Any]) -> Rows:
+        facts, columns = frames.facts, frames.block.columns
+        if facts is None:
+            raise ConfigurationError(
+                "frames carry no facts of their rows",
+                device="steering",
+                remedy="this is a defect of the flight; report it",
+            )
+        scalars: dict[str, FloatArray] = {
+            name: np.asarray(column[part], np.float64)
+            for name, column in columns.items()
+            if column.ndim == 1
+        }
+        passes = facts.passes[part]
+        other = self._line is None or self._helm.line_of(int(frames.segment[part[0]])) != (
+            self._line.index
+        )
+        return Rows(
+            first=frames.first_frame + int(part[0]),
+            point=frames.point[part],
+            start=facts.start[part],
+            stop=facts.stop[part],
+            time=self._helm.row_seconds(frames)[part],
+            live=frames.block.exposure[part],
+            counts=corrected(scalars),
+            i0=None if self._config.i0 is None else facts.i0[part],
+            signals=scalars,
+            passes=passes + OTHER_LINE if other else passes,
+            good=np.zeros(len(part), np.bool_) if other else None,
+        )
+
+    async def _tell(self) -> None:
+        """Hand over what came."""
+        inbox, self._inbox = self._inbox, []
+        for rows, arrived in inbox:
+            self._newest, self._arrived = rows, arrived
+            self._blocks += 1
+            if self._off or self._context is None:
+                continue
+            now = self._helm.now()
+            self._helm.note(
+                {"event": "told", "first": rows.first, "stop": rows.end, "time": now}
+                | ({"other": True} if rows.good is not None else {})
+            )
+            await self._sure.tell(rows, now)
+            self._switched_off()
+
+    async def steer(self) -> None:
+        while True:
+            news = await self._wait()
+            async with self._turn:
+                await self._tell()
+                context = self._context
+                if context is None or self._off:
+                    continue
+                if not self._helm.held and (self._helm.line is None or not news):
+                    continue
+                decision = await self._ask(context)
+                if decision is not None:
+                    await self._act(decision, context)
+
+    async def _wait(self) -> bool:
+        """Wait for news, but not for longer than monitors may be left alone while held."""
+        timer = asyncio.ensure_future(self._clock.sleep(HELD_PERIOD))
+        news = asyncio.ensure_future(self._news.wait())
+        try:
+            await asyncio.wait((timer, news), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            news.cancel()
+            await asyncio.gather(timer, news, return_exceptions=True)
+        came = self._news.is_set()
+        self._news.clear()
+        return came
+
+    # --- questions and answers -------------------------------------------------------------
+
+    async def _ask(self, context: LineContext, *, at_end: bool = False) -> Decision | None:
+        now = self._situation(context, at_end)
+        self._helm.note({"event": "asked", "now": now.to_dict()})
+        decision = await self._sure.ask(now)
+        for fresh in self._sure.fresh():
+            self._decided(fresh)
+            if fresh.proposal is None:
+                self._applied(fresh, None, 0.0)
+        return decision
+
+    def _situation(self, context: LineContext, at_end: bool) -> Situation:
+        newest, age = self._newest, 0.0
+        position = context.start
+        velocity = self._speed(position, context)
+        if newest is not None and len(newest):
+            position = float(newest.stop[-1])
+            velocity = self._speed(position, context)
+            if not at_end and not self._helm.held:
+                age = max(0.0, self._clock.now() - self._arrived)
+                position += context.direction * velocity * age
+        ends = sorted((context.start, context.stop))
+        position = min(max(position, ends[0]), ends[1]) if np.isfinite(position) else context.start
+        step = velocity * context.period if context.trigger == "time" else self._step(context)
+        began = self._helm.now() if self._began is None else self._began
+        limit = self._config.time_limit
+        return Situation(
+            time=self._helm.now(),
+            position=position,
+            velocity=velocity,
+            step=step,
+            block=self._blocks,
+            next_point=self._helm.next_point,
+            age=age,
+            at_end=at_end,
+            held=self._helm.held,
+            time_left=None if limit is None else limit - (self._helm.now() - began),
+            monitors=self._helm.monitors(),
+        )
+
+    def _speed(self, position: float, context: LineContext) -> float:
+        """Commanded speed at a position."""
+        profile = None if self._plan is None else self._plan.profile
+        if profile is not None and self._helm.scene.motion.profiles:
+            return float(profile.at(np.array([position]))[0])
+        return context.velocity * self._helm.pace
+
+    def _step(self, context: LineContext) -> float:
+        return context.velocity * context.period * self._helm.stride
+
+    async def _act(self, decision: Decision, context: LineContext, *, at_end: bool = False) -> bool:
+        """Carry out a decision; True if that leads away from where the line stands."""
+        proposal, began = decision.proposal, self._clock.now()
+        if proposal is None:
+            return False
+        point, refused = self._helm.next_point, ""
+        if isinstance(proposal, Retune):
+            changed = await self._retune(proposal, context)
+            if changed is None:
+                refused = "the sweep was over"
+            else:
+                point = changed
+                self._latency = (
+                    max(0.5 * self._latency, self._clock.now() - self._arrived)
+                    + self._helm.scene.motion.horizon
+                )
+        elif isinstance(proposal, GoBack):
+            refused = self._go_back(proposal)
+        elif isinstance(proposal, Hold):
+            self._holding = True
+            self._helm.hold(proposal.refly_from)
+        elif isinstance(proposal, Resume):
+            self._holding = False
+            self._helm.release()
+        elif isinstance(proposal, Finish) and self._line is not None:
+            self._helm.finish(self._line.index if proposal.line_only else None)
+        latency = self._clock.now() - (began if at_end else self._arrived)
+        self._applied(decision, None if refused else point, latency, refused=refused)
+        return not refused and not isinstance(proposal, Retune)
+
+    async def _retune(self, proposal: Retune, context: LineContext) -> int | None:
+        pace = None if proposal.velocity is None else proposal.velocity / context.velocity
+        nominal = context.velocity * context.period
+        stride = None if proposal.step is None else proposal.step / nominal
+        return await self._helm.retune(pace, stride)
+
+    def _go_back(self, proposal: GoBack) -> str:
+        line = self._line
+        if line is None:
+            return "the line is over"
+        again = detour(line, proposal.profile, uniform=not self._helm.scene.motion.profiles)
+        refused = self._helm.fits(again)
+        if not refused:
+            self._returns += 1
+            self._helm.detour(again, line.index, self._returns)
+        return refused
+
+    # --- the record ------------------------------------------------------------------------
+
+    @property
+    def _sure(self) -> Seat:
+        if self._seat is None:
+            raise ConfigurationError("was not opened", device="steering")
+        return self._seat
+
+    @property
+    def _off(self) -> bool:
+        return self._seat is None or self._seat.fault is not None
+
+    def _switched_off(self) -> None:
+        """A policy that was switched off leaves nothing held."""
+        for decision in self._sure.fresh():
+            self._decided(decision)
+            self._applied(decision, None, 0.0)
+        if self._off and self._holding:
+            self._holding = False
+            self._helm.release()
+
+    def _decided(self, decision: Decision) -> None:
+        self._helm.note({"event": "decided", "decision": decision.to_dict()})
+
+    def _applied(
+        self, decision: Decision, point: int | None, latency: float, *, refused: str = ""
+    ) -> None:
+        """Note what became of a decision, and tell the client."""
+        record = {
+            "event": "applied",
+            "number": decision.number,
+            "effective_point": point,
+            "latency": latency,
+        }
+        self._helm.note(record | ({"refused": refused} if refused else {}))
+        reason = f"{decision.reason}; not done: {refused}" if refused else decision.reason
+        row = decision.to_dict() | {
+            "effective_point": point,
+            "latency": latency,
+            "reason": reason,
+            "applied": None if refused else decision.applied,
+        }
+        self._helm.report(row)
+
+    async def close(self) -> None:
+        async with self._turn:
+            await self._tell()
+            if self._seat is not None:
+                await self._seat.close()
+
+
+def corrected(columns: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Counts corrected for dead time where there are such, by the name of the raw channel."""
+    return {name: columns.get(f"{name}_corrected", column) for name, column in columns.items()}

@@ -1,0 +1,207 @@
+"""The helm of a flight: what its pilot may look at and do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import FlyscanError
+from ._block import FloatArray
+from ._clock import Clock
+from ._frames import Frames, Sink
+from ._intake import Intake
+from ._itinerary import Itinerary
+from ._monitor import Monitor
+from ._pilot import Helm, Scene
+from ._recorder import Listener
+from ._route import Route
+from ._segment import Segment
+from ._status import Status
+from ._sweep import check_resumable
+from ._sweeper import Sweeper
+from ._watchdog import cancel
+
+__all__ = ["Wheel"]
+
+PILOT = "pilot"
+GO_BACK = "go back"
+
+
+class Wheel(Helm):
+    """Turns a pilot's wishes into changes of the route, of the sweep under way, and into holds.
+
+    Args:
+        hold: comes to rest for a reason; see :meth:`Flight.hold`.
+        release: takes a reason away.
+        epoch_ns: Unix nanoseconds from which times in the run's file count.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        route: Route,
+        itinerary: Itinerary,
+        intake: Intake,
+        sweeper: Sweeper,
+        status: Status,
+        monitors: tuple[Monitor, ...],
+        sink: Sink,
+        clock: Clock,
+        listener: Listener,
+        hold: Callable[[str], Coroutine[Any, Any, None]],
+        release: Callable[[str], None],
+        epoch_ns: int,
+    ) -> None:
+        self._scene = scene
+        self._route = route
+        self._itinerary = itinerary
+        self._intake = intake
+        self._sweeper = sweeper
+        self._status = status
+        self._monitors = monitors
+        self._sink = sink
+        self._clock = clock
+        self._listener = listener
+        self._hold = hold
+        self._release = release
+        self._epoch_ns = epoch_ns
+        self._records: list[dict[str, Any]] = []
+        self._holding: set[asyncio.Task[None]] = set()
+
+    @property
+    def scene(self) -> Scene:
+        return self._scene
+
+    def now(self) -> float:
+        return (self._clock.epoch_ns - self._epoch_ns) / 1e9 + self._clock.now()
+
+    def row_seconds(self, frames: Frames) -> FloatArray:
+        return (frames.block.time_ns - self._epoch_ns) / 1e9 + frames.block.exposure
+
+    @property
+    def line(self) -> Segment | None:
+        return self._sweeper.riding
+
+    @property
+    def pace(self) -> float:
+        return self._sweeper.pace
+
+    @property
+    def stride(self) -> float:
+        return self._sweeper.stride
+
+    @property
+    def held(self) -> bool:
+        return not self._status.may_fly
+
+    @property
+    def next_point(self) -> int:
+        return self._intake.next_point
+
+    def monitors(self) -> dict[str, float]:
+        now = np.array([self._clock.epoch_ns + round(self._clock.now() * 1e9)])
+        return {m.channel.name: float(m.join(now)[0]) for m in self._monitors}
+
+    def line_of(self, segment: int) -> int:
+        return self._route.line_of(segment)
+
+    def fits(self, segment: Segment) -> str:
+        try:
+            check_resumable(segment, self._scene.limits)
+        except FlyscanError as exc:
+            return str(exc)
+        return ""
+
+    async def retune(self, pace: float | None, stride: float | None) -> int | None:
+        return await self._sweeper.retune(pace, stride)
+
+    def detour(self, segment: Segment, line: int, number: int) -> Segment:
+        own = self._route.append(segment, line=line, number=number)
+        self.note(_appended(own, line, number))
+        self._itinerary.detour(own)
+        self._interrupt(GO_BACK)
+        return own
+
+    def hold(self, refly_from: int | None) -> None:
+        frame = None if refly_from is None else self._intake.frame_of(refly_from)
+        if frame is not None:
+            self._itinerary.again_later(lambda: self._intake.points_since(frame))
+        self._status.hold(PILOT)
+        self._keep(self._hold(PILOT))
+
+    def release(self) -> None:
+        self._release(PILOT)
+
+    def finish(self, line: int | None) -> None:
+        self._itinerary.finish(line, self.waive)
+        self._interrupt(GO_BACK)
+
+    def waive(self, first: int, stop: int) -> None:
+        """Points `first` to `stop` (exclusive) will not be flown."""
+        self._intake.waive(first, stop)
+        self.note({"event": "waived", "first": first, "stop": stop})
+
+    def continued(self, segment: Segment, line: int, number: int) -> None:
+        """The rest of a line whose rows are no longer where its points are."""
+        own = self._route.append(segment, line=line, number=number)
+        self.note(_appended(own, line, number))
+        self._itinerary.detour(own)
+
+    def note(self, record: Mapping[str, Any]) -> None:
+        self._records.append({**record, "flight": self._scene.flight})
+
+    def report(self, row: Mapping[str, Any]) -> None:
+        self._listener({"event": "tuning", "row": {**row, "flight": self._scene.flight}})
+
+    async def store(self) -> None:
+        """Hand the records so far to the file."""
+        records, self._records = self._records, []
+        for record in records:
+            await self._sink.add_tuning(record)
+
+    async def close(self) -> None:
+        """Nothing the pilot asked for is under way any more."""
+        await cancel(*self._holding)
+        await self.store()
+
+    def _interrupt(self, reason: str) -> None:
+        """Have a sweep under way interrupted, so that the route can be changed."""
+        if self._sweeper.riding is None:
+            return
+
+        async def rest_and_go_on() -> None:
+            try:
+                await self._hold(reason)
+            finally:
+                self._release(reason)
+
+        self._status.hold(reason)
+        self._keep(rest_and_go_on())
+
+    def _keep(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine, name="flyscan-pilot-hold")
+        self._holding.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._holding.discard(task)
+        if not task.cancelled():
+            task.exception()  # a hold that fails has failed the flight, which says so
+
+
+def _appended(segment: Segment, line: int, number: int) -> dict[str, Any]:
+    return {
+        "event": "segment",
+        "index": segment.index,
+        "first_point": segment.first_point,
+        "points": segment.points,
+        "start": dict(segment.start),
+        "stop": dict(segment.stop),
+        "period": segment.period,
+        "trigger": segment.trigger.value,
+        "line": line,
+        "pass": number,
+    }
