@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .adaptive import regrid
     from .devices import Flyer, HostAxis
     from .errors import FlyscanError
     from .flight.host import HostConfig, InProcessHost, ProcessHost
@@ -25,6 +26,7 @@ __all__ = [
     "fly",
     "fly_grid",
     "fly_paths",
+    "regrid",
     "rel_fly",
     "rel_fly_grid",
 ]
@@ -32,6 +34,7 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("Flyer", "HostAxis"), ".devices"),
     "FlyscanError": ".errors",
+    "regrid": ".adaptive",
     **dict.fromkeys(("HostConfig", "InProcessHost", "ProcessHost"), ".flight.host"),
     **dict.fromkeys(("fly", "fly_grid", "fly_paths", "rel_fly", "rel_fly_grid"), ".plans"),
 }

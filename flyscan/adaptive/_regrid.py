@@ -20,7 +20,7 @@ from ..errors import CaptureError, ConfigurationError
 from ..flight import FloatArray, IntArray
 from ._estimate import poisson_variance
 
-__all__ = ["Regridded", "regrid"]
+__all__ = ["Regridded", "regrid_line"]
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -46,10 +46,10 @@ class Regridded:
     dose: FloatArray
 
 
-def regrid(
+def regrid_line(
     pixels: FloatArray, start: FloatArray, stop: FloatArray, live: FloatArray,
     counts: FloatArray, *, i0: FloatArray | None = None, used: BoolArray | None = None,
-    passes: IntArray | None = None,
+    passes: IntArray | None = None, alive: FloatArray | None = None,
 ) -> Regridded:  # fmt: skip
     """Mean signal per pixel and its standard error along one line.
 
@@ -57,10 +57,14 @@ def regrid(
         pixels: ascending edges of the pixels, user units, shape ``(pixels + 1,)``.
         start, stop: position at the beginning and end of every row, shape ``(rows,)``.
         live: seconds counted per row.
-        counts: dead-time-corrected counts per row.
+        counts: counts per row, corrected for dead time unless `alive` is given.
         i0: incident flux relative to nominal; None if nobody measured it.
         used: False for rows to leave out, such as rows without beam.
         passes: number of the pass a row belongs to; None for one pass.
+        alive: share of the live time in which the detector was not dead, for counts as they
+            were captured. Errors then are right at any rate: counts of variance
+            ``rate * live * alive**3`` (a dead time that is not extended; Müller, Nucl. Instrum.
+            Methods 112, 47, 1973) are as uncertain as Poisson counts over the time alive.
 
     Raises:
         ConfigurationError: the pixels are not ascending.
@@ -72,23 +76,25 @@ def regrid(
             "edges of pixels must ascend", device="regrid", remedy="give two or more edges"
         )
     live = np.asarray(live, dtype=np.float64)
-    flux = live if i0 is None else live * np.asarray(i0, dtype=np.float64)
+    beam = live if i0 is None else live * np.asarray(i0, dtype=np.float64)
+    flux = beam if alive is None else beam * np.asarray(alive, dtype=np.float64)
     keep: BoolArray = np.ones(len(live), np.bool_) if used is None else np.asarray(used, np.bool_)
     number: IntArray = np.zeros(len(live), np.int64) if passes is None else passes
     _require(start, stop, flux, counts, keep, number)
     low, high = np.minimum(start, stop), np.maximum(start, stop)
+    counted = np.asarray(counts, dtype=np.float64)
     n = len(pixels) - 1
     layers = [
-        _layer(pixels, low[pick], high[pick], flux[pick], np.asarray(counts, dtype=float)[pick])
+        _layer(pixels, low[pick], high[pick], beam[pick], flux[pick], counted[pick])
         for k in np.unique(number[keep]).tolist()
         for pick in [np.flatnonzero(keep & (number == k))]
     ]
     value, variance, exposure = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n)
     if layers:
         value, variance, exposure = _combined(layers)
-    every = keep | (np.isfinite(flux) & (low < high))
+    every = keep | (np.isfinite(beam) & (low < high))
     share = _overlap(pixels, low[every], high[every]).per_row(1 / (high - low)[every])
-    return Regridded(value, np.sqrt(variance), exposure, share.times(flux[every]))
+    return Regridded(value, np.sqrt(variance), exposure, share.times(beam[every]))
 
 
 def _require(
@@ -126,10 +132,12 @@ class _Layer:
 
 
 def _layer(
-    pixels: FloatArray, low: FloatArray, high: FloatArray, flux: FloatArray, counts: FloatArray
-) -> _Layer:
+    pixels: FloatArray, low: FloatArray, high: FloatArray, beam: FloatArray,
+    flux: FloatArray, counts: FloatArray,
+) -> _Layer:  # fmt: skip
     order = np.argsort(low, kind="stable")
-    low, high, flux, counts = low[order], high[order], flux[order], counts[order]
+    low, high, beam, flux = low[order], high[order], beam[order], flux[order]
+    counts = counts[order]
     rate, variance = counts / flux, poisson_variance(counts, flux)
     overlap = _overlap(pixels, low, high)
     covered = overlap.times(np.ones(len(low)))
@@ -138,7 +146,8 @@ def _layer(
     return _Layer(
         weights.times(rate),
         weights.squared().times(variance),
-        overlap.per_row(1 / (high - low)).times(flux),
+        # Not the time alive: it depends on the counts, and such weights bias means.
+        overlap.per_row(1 / (high - low)).times(beam),
         covered / np.diff(pixels),
         overlap.times(high - low) / there,
     )

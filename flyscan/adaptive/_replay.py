@@ -50,9 +50,13 @@ class Told:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form: which frames; what is in their rows stands in the file."""
-        told = {"event": "told", "first": self.rows.first, "stop": self.rows.end, "time": self.time}
-        good = self.rows.good
-        return told if good is None else told | {"good": good.tolist()}
+        return {
+            "event": "told",
+            "first": self.rows.first,
+            "stop": self.rows.end,
+            "time": self.time,
+            "other": self.rows.good is not None,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,27 +6,28 @@ the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ConfigurationError
 from ..flight import FloatArray, IntArray, RowFacts
-from ._rows import BoolArray, Rows
+from ._rows import Rows
 
 __all__ = ["CORRECTED", "rows_of"]
 
 CORRECTED = "_corrected"
 """Ends the name of a channel's column of counts corrected for dead time."""
 
+OTHER_LINE = 1 << 20
+"""Added to the pass of rows that are not of the line the policy flies."""
+
 
 def rows_of(
     first: int, point: IntArray, time: FloatArray, live: FloatArray, facts: RowFacts,
-    columns: Mapping[str, npt.NDArray[np.generic]], channels: Sequence[str], *,
-    flux: bool, good: BoolArray | None = None,
+    columns: Mapping[str, npt.NDArray[np.generic]], *, flux: bool, other: bool = False,
 ) -> Rows:  # fmt: skip
-    """Rows of consecutive frames.
+    """Rows of consecutive frames; all columns of numbers are counts, and signals as captured.
 
     Args:
         first: frame number of the first row.
@@ -35,29 +36,15 @@ def rows_of(
             which is its column ``time`` plus its column ``exposure``.
         live: seconds the detectors counted.
         facts: what the flight has found out about every row.
-        columns: everything captured, by channel.
-        channels: which of it are counts; taken as corrected for dead time where that is there.
-            Whatever is a number per row is among the signals, as captured.
+        columns: everything captured, by channel. Where counts corrected for dead time are among
+            it, they are those of the channel as captured, too.
         flux: whether the incident flux was measured.
-        good: False for rows nobody may use.
-
-    Raises:
-        ConfigurationError: a channel is missing.
+        other: the rows are of another line than the policy flies; nobody may use them.
     """
-    counts: dict[str, FloatArray] = {}
-    for channel in channels:
-        source = columns.get(channel + CORRECTED, columns.get(channel))
-        if source is None:
-            raise ConfigurationError(
-                f"nothing captured is called so; there are {', '.join(columns) or 'no channels'}",
-                device=channel,
-                remedy="name a channel the capture box delivers",
-            )
-        counts[channel] = _floats(source)
-    signals = {
-        name: _floats(column)
+    signals: dict[str, FloatArray] = {
+        name: np.asarray(column, dtype=np.float64)
         for name, column in columns.items()
-        if column.ndim == 1 and column.dtype.kind in "fiub"
+        if column.ndim == 1
     }
     return Rows(
         first,
@@ -66,13 +53,9 @@ def rows_of(
         facts.stop,
         time,
         live,
-        counts,
+        {name: signals.get(name + CORRECTED, column) for name, column in signals.items()},
         facts.i0 if flux else None,
         signals,
-        facts.passes,
-        good,
+        facts.passes + OTHER_LINE if other else facts.passes,
+        np.zeros(len(point), np.bool_) if other else None,
     )
-
-
-def _floats(column: npt.NDArray[np.generic]) -> FloatArray:
-    return np.asarray(column, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""``flyscan demo | check | repair | stop | restore | sim``."""
+"""``flyscan demo | check | replay | repair | stop | restore | sim``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import FlyscanError
+from ._replay import add_replay
 
 if TYPE_CHECKING:
     from ..flight.host import JournalEntry, RunningHost
@@ -54,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--documents", type=FilePath, help="JSON lines of [name, document]")
     check.add_argument("--json", action="store_true", help="print the report as JSON")
     check.set_defaults(run=_check)
+
+    add_replay(commands)
 
     repair = commands.add_parser("repair", help="make the file of a killed writer readable again")
     repair.add_argument("file", type=FilePath, metavar="FILE")

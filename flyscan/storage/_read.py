@@ -3,16 +3,51 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
+from ..errors import StorageError
 from ..flight import LedgerRow
+from ._errors import storage_error
+from ._h5 import h5py
 from ._layout import DATA
 from ._nexus import PHASES, TUNING
 
-__all__ = ["frame_columns", "read_ledger", "read_paths", "read_tuning"]
+__all__ = [
+    "channel_columns",
+    "frame_columns",
+    "open_run",
+    "read_ledger",
+    "read_paths",
+    "read_tuning",
+]
 
 _CREATOR = "flyscan"
+
+
+@contextmanager
+def open_run(path: str | os.PathLike[str]) -> Generator[Any]:
+    """Open a run's file for reading, also while it is written and after its writer was killed.
+
+    Raises:
+        StorageError: no such file, not HDF5, or not written by flyscan.
+    """
+    name = os.fspath(path)
+    try:
+        file = h5py.File(name, "r", swmr=True)
+    except (OSError, RuntimeError) as exc:
+        raise storage_error(name, "cannot be read", exc) from exc
+    with file:
+        if not frame_columns(file):
+            raise StorageError(
+                "was not written by flyscan",
+                device=name,
+                remedy="give the data file of a flyscan run",
+            )
+        yield file
 
 
 def frame_columns(file: Any) -> dict[str, Any]:
@@ -20,6 +55,15 @@ def frame_columns(file: Any) -> dict[str, Any]:
     if file.attrs.get("creator") != _CREATOR or DATA not in file:
         return {}
     return dict(file[DATA].items())
+
+
+def channel_columns(file: Any) -> dict[str, Any]:
+    """Dataset of every channel, by the channel's name, which may not do in a file."""
+    return {
+        str(column.attrs.get("channel", name)): column
+        for name, column in frame_columns(file).items()
+        if "source" in column.attrs
+    }
 
 
 def read_paths(file: Any) -> dict[int, dict[str, Any]]:

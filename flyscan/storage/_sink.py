@@ -115,8 +115,8 @@ class Hdf5Sink:
         """Store what happened next, as a line of JSON.
 
         Raises:
-            StorageError: the run is not tuned, the record is no JSON or lacks event or flight, or an
-                earlier write failed.
+            StorageError: the run is not tuned, the record is no JSON or lacks event or flight,
+                or an earlier write failed.
         """
         self._require_tuned()
         try:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyscan.adaptive import regrid
+from flyscan.adaptive import regrid_line
 from flyscan.errors import CaptureError, ConfigurationError
 
 PIXELS = np.linspace(0, 1, 21)
@@ -33,7 +33,7 @@ def test_straight_signals_are_exact_whatever_the_speed(seed: int, backwards: boo
     data = flown(edges, lambda x: 1000 * (3 * x + 2 * x**2))
     if backwards:
         data["start"], data["stop"] = data["stop"], data["start"]
-    found = regrid(PIXELS, **data)
+    found = regrid_line(PIXELS, **data)
     middle = 0.5 * (PIXELS[1:] + PIXELS[:-1])
     inner = slice(3, -3)  # the first and last row have one neighbour only
     assert found.value[inner] == pytest.approx(1000 * (3 + 4 * middle[inner]), rel=1e-9)
@@ -49,7 +49,7 @@ def test_values_are_unbiased_and_errors_have_the_right_size(mean: float) -> None
     deviation, chi2 = [], []
     for _ in range(1500):
         counts = rng.poisson(mean, 110).astype(float)
-        found = regrid(PIXELS, edges[:-1], edges[1:], live, counts)
+        found = regrid_line(PIXELS, edges[:-1], edges[1:], live, counts)
         deviation.append(found.value - mean / 0.01)
         chi2.append(np.mean((deviation[-1] / found.error) ** 2))
     bias = np.mean(deviation, axis=0) / np.std(deviation, axis=0)
@@ -60,7 +60,7 @@ def test_values_are_unbiased_and_errors_have_the_right_size(mean: float) -> None
 def test_incident_flux_is_divided_out_row_by_row() -> None:
     i0 = np.where(np.arange(100) < 50, 1.0, 0.25)
     edges = np.linspace(0, 1, 101)
-    found = regrid(PIXELS, edges[:-1], edges[1:], np.full(100, 0.01), 5.0 * i0, i0=i0)
+    found = regrid_line(PIXELS, edges[:-1], edges[1:], np.full(100, 0.01), 5.0 * i0, i0=i0)
     assert found.value == pytest.approx(np.full(20, 500.0))
     assert found.error[-3] > 1.5 * found.error[2]
 
@@ -71,7 +71,7 @@ def test_a_slow_pass_replaces_fast_rows_where_it_was() -> None:
     stop = np.concatenate((coarse[1:], fine[-2::-1]))
     counts = np.concatenate((np.full(20, 7.0), np.full(60, 9.0)))
     number = np.concatenate((np.zeros(20, dtype=np.int64), np.ones(60, dtype=np.int64)))
-    found = regrid(PIXELS, start, stop, np.full(80, 0.01), counts, passes=number)
+    found = regrid_line(PIXELS, start, stop, np.full(80, 0.01), counts, passes=number)
     inside = (PIXELS[:-1] >= 0.3 - 1e-9) & (PIXELS[1:] <= 0.6 + 1e-9)
     assert found.value[inside] == pytest.approx(np.full(inside.sum(), 900.0))
     assert found.value[~inside] == pytest.approx(np.full((~inside).sum(), 700.0))
@@ -85,7 +85,7 @@ def test_equal_passes_are_averaged_by_time_not_by_counts() -> None:
     live = np.concatenate((np.full(20, 0.01), np.full(20, 0.03)))
     counts = np.concatenate((np.full(20, 8.0), np.full(20, 12.0)))
     number = np.repeat([0, 1], 20)
-    found = regrid(PIXELS, start, stop, live, counts, passes=number)
+    found = regrid_line(PIXELS, start, stop, live, counts, passes=number)
     assert found.value == pytest.approx(np.full(20, 20 / 0.04))
 
 
@@ -94,10 +94,10 @@ def test_rows_not_used_leave_holes_but_their_dose() -> None:
     used = np.arange(20) != 5
     counts = np.full(20, 4.0)
     counts[5] = np.nan
-    found = regrid(PIXELS, edges[:-1], edges[1:], np.full(20, 0.01), counts, used=used)
+    found = regrid_line(PIXELS, edges[:-1], edges[1:], np.full(20, 0.01), counts, used=used)
     assert np.isnan(found.value).tolist() == (~used).tolist()
     assert found.dose == pytest.approx(np.full(20, 0.01))
-    nothing = regrid(PIXELS, edges[:-1], edges[1:], np.full(20, 0.01), counts, used=used & False)
+    nothing = regrid_line(PIXELS, edges[:-1], edges[1:], np.full(20, 0.01), counts, used=used & False)
     assert np.isnan(nothing.value).all()
 
 
@@ -120,4 +120,4 @@ def test_nonsense_is_refused(change: dict[str, Any], error: type[Exception], tex
         "counts": np.ones(20),
     }
     with pytest.raises(error, match=text):
-        regrid(**(data | change))
+        regrid_line(**(data | change))
