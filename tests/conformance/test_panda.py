@@ -87,3 +87,8 @@ class TestPanda(CaptureSuite):
 class TestPandaSequencer(CaptureSuite):
     def make_bench(self):
         return panda(trigger="seq")
+
+
+class TestPandaStreamed(CaptureSuite):
+    def make_bench(self):
+        return panda(trigger="seq", streamed=True)

@@ -323,7 +323,7 @@ async def test_settings_are_saved_once_and_put_back_with_tables_and_captures():
         box.seen.clear()
         await settings.restore(steps)
         assert box.seen == [
-            "*CAPTURE=", "INENC1.VAL.CAPTURE=Min Max", "A=1", "B=x",
+            "SEQ1.TABLE<", "*CAPTURE=", "INENC1.VAL.CAPTURE=Min Max", "A=1", "B=x",
             "SEQ1.TABLE<B", "AAAABBBB", "SEQ2.TABLE<",
         ]  # fmt: skip
         assert settings.steps() == ()

@@ -11,8 +11,10 @@ import pytest
 from pandablocks.asyncio import AsyncioClient
 from pandablocks.blocking import BlockingClient
 from pandablocks.commands import (
+    Append,
     Arm,
     ChangeGroup,
+    CommandError,
     Disarm,
     Get,
     GetBlockInfo,
@@ -219,6 +221,41 @@ async def test_pandablocks_introspects_sets_and_flies() -> None:
         assert positions == pytest.approx(1 + 0.1 * np.arange(100), abs=0.0011)
         await client.send(SetState([line for line in state if "QUEUED_LINES" not in line]))
         assert await client.send(Get("PCOMP1.STEP")) == "0"
+
+
+async def test_pandablocks_streams_a_table_until_it_comes_too_late() -> None:
+    row = ["1048577", "0", "50", "50"]  # once, at once, OUTA for 50 of 100 us
+    piece = row * 300
+    async with fixed_ports("127.0.0.63"), AsyncioClient("127.0.0.63") as client:
+        table = "SEQ1.TABLE"
+        await client.send(Put("SEQ1.PRESCALE", "0.000001"))
+        await client.send(Append(table, piece * 4))
+        assert await client.send(Get("SEQ1.STATE")) == "WAIT_ENABLE"
+        with pytest.raises(CommandError, match="Table is in streaming mode"):
+            await client.send(Put(table, row))
+        await client.send(Put("SEQ1.ENABLE", "ONE"))
+        for last in (False, True):
+            await client.send(Append(table, piece, last=last))
+        with pytest.raises(CommandError, match="Last streaming table was sent"):
+            await client.send(Append(table, piece))
+        await until(client, "SEQ1.STATE", "UNREADY")
+        assert await client.send(Get("SEQ1.HEALTH")) == "OK"
+        await client.send(Put("SEQ1.ENABLE", "ZERO"))
+        await client.send(Put(table, []))
+        await client.send(Append(table, piece))
+        await client.send(Put("SEQ1.ENABLE", "ONE"))
+        await until(client, "SEQ1.STATE", "UNREADY")
+        assert await client.send(Get("SEQ1.HEALTH")) == "DMA underrun"
+        with pytest.raises(CommandError, match="Broken pipe"):
+            await client.send(Append(table, piece))
+
+
+async def until(client: AsyncioClient, field: str, value: str) -> None:
+    for _ in range(1000):
+        if await client.send(Get(field)) == value:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{field} did not become {value}")
 
 
 async def fly(client: AsyncioClient, world: World) -> tuple[EndData, np.ndarray]:

@@ -25,6 +25,8 @@ from ._config import Blocks, ChannelSpec, TriggerChoice, build
 from ._control import ControlLink
 from ._data import DataLink
 from ._encoder import PandaEncoder, check_encoders
+from ._feed import PIECE_S
+from ._feeder import AHEAD_PIECES
 from ._lines import Method
 from ._plan import Planner, distinct
 from ._rows import RowAssembler
@@ -45,6 +47,9 @@ FRESH_BLOCKS = 5
 HORIZON = 0.005
 #: Points from the next one on that STEP moves no more: one is compared with already.
 HORIZON_POINTS = 1
+#: The same for streamed tables: what may be in the box's hands, and one point more.
+FED_HORIZON = AHEAD_PIECES * PIECE_S + HORIZON
+FED_POINTS = AHEAD_PIECES + 1
 
 
 class PandaCapture(Capture):
@@ -65,6 +70,10 @@ class PandaCapture(Capture):
             and a stage running a little fast brings that early.
         trigger: ``"pcomp"``, ``"seq"``, or ``"auto"``: PCOMP where the step is a whole number
             of counts to within half a count over a line, SEQ elsewhere.
+        streamed: whether tables of SEQ are given to the box in pieces while the stage flies, so
+            that these lines may change their step, too, and be of any length. Rows for some
+            0.3 s are in the box's hands then; if the flight host or the network stall for longer,
+            the box runs dry and the flight fails.
         gate: bit that must be high, e.g. a detector's ready signal ``"TTLIN5.VAL"``: a row whose
             position comes before waits for it (by SEQ).
         blocks: which blocks to use, see :class:`Blocks`.
@@ -88,6 +97,7 @@ class PandaCapture(Capture):
         exposure: float | None = None,
         duty: float = 0.8,
         trigger: str = "auto",
+        streamed: bool = False,
         gate: str | None = None,
         blocks: Blocks | Mapping[str, Any] | None = None,
         settings: Mapping[str, str] | None = None,
@@ -105,6 +115,7 @@ class PandaCapture(Capture):
         self._blocks = build(Blocks, blocks or Blocks(), name)
         self._trigger = _choice(trigger, name)
         self._gate = gate
+        self._streamed = streamed
         self._exposure = exposure
         self._duty = duty
         self._extra = dict(settings or {})
@@ -121,9 +132,9 @@ class PandaCapture(Capture):
         self._known: Box | None = None
         self._stream: RowStream | None = None
         self._runner: SweepRunner | None = None
-        self._retunable = (
-            bool(self._encoders) and gate is None and self._trigger is not TriggerChoice.SEQ
-        )
+        compared = gate is None and self._trigger is not TriggerChoice.SEQ
+        self._retunable = bool(self._encoders) and (compared or streamed)
+        self._feeds = streamed
 
     # --- what it is ------------------------------------------------------------------------
 
@@ -131,7 +142,8 @@ class PandaCapture(Capture):
     def capabilities(self) -> CaptureCapabilities:
         """What this box can do with these encoders and channels; once a path is checked, with it.
 
-        The step of lines that position compare triggers can change in flight.
+        The step of straight lines can change in flight where position compare or streamed tables
+        trigger them.
         """
         return CaptureCapabilities(
             min_period=MIN_PERIOD,
@@ -139,8 +151,8 @@ class PandaCapture(Capture):
             position=bool(self._encoders),
             time=self._box.names.counter is not None,
             step_in_flight=self._retunable,
-            horizon=HORIZON,
-            horizon_points=HORIZON_POINTS,
+            horizon=FED_HORIZON if self._feeds else HORIZON,
+            horizon_points=FED_POINTS if self._feeds else HORIZON_POINTS,
             holds_armed=True,
             rows_buffered=BLOCKS_KEPT,
         )
@@ -175,6 +187,7 @@ class PandaCapture(Capture):
             clock_hz=box.clock_hz,
             table_rows=box.table_rows,
             gate_bit=box.gate_bit,
+            streamed=self._streamed,
         )
 
     async def connect(self) -> None:
@@ -187,6 +200,7 @@ class PandaCapture(Capture):
 
     async def close(self) -> None:
         """Close connections. Idempotent."""
+        await self._put_by_runner()
         if self._stream is not None:
             await self._stream.close()
         await self._control.close()
@@ -208,6 +222,7 @@ class PandaCapture(Capture):
         """Read-only check: idle, nobody else reading, encoders alive."""
         planner = self._planner
         self._retunable = planner.retunable(path)
+        self._feeds = self._streamed and Method.SEQ in planner.methods(path)
         status = (await self._control.values("*PCAP.STATUS"))[0]
         clients = await foreign_clients(self._control, self._stream)
         if not status.startswith("Idle"):
@@ -264,6 +279,7 @@ class PandaCapture(Capture):
     async def arm(self, path: Path, from_point: int) -> None:
         """Configure and arm; rows count from 0."""
         box, planner = self._box, self._planner
+        await self._put_by_runner()
         if self._stream is not None:
             await self._stream.close()
         self._settings.forget()
@@ -353,6 +369,11 @@ class PandaCapture(Capture):
         """Wait for the last gate of the sweep."""
         return await self._armed.end(sweep)
 
+    async def _put_by_runner(self) -> None:
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.close()
+
     @property
     def _armed(self) -> SweepRunner:
         if self._runner is None:
@@ -369,14 +390,15 @@ class PandaCapture(Capture):
     async def retune(self, factor: float) -> None:
         """Change the step of the sweep under way to `factor` times nominal, in whole counts.
 
-        It acts from the next point but one on, or from the next one if the box was just making
-        a pulse. A larger step leaves points at the end of the line without a row, and
+        With position compare it acts from the next point but one on, or from the next one if
+        the box was just making a pulse; with streamed tables behind the points that the box has
+        already. A larger step leaves points at the end of the line without a row, and
         :meth:`end` returns the first of them; with a smaller one the points are used up before
         the line ends. A step one count below the present one cannot be written in flight
         (PCOMP takes it for a jump of the encoder): then it is one less, or none.
 
         Raises:
-            ConfigurationError: position compare does not make the triggers of this line.
+            ConfigurationError: what makes the triggers of this line cannot.
             LimitError: the step is too small for the block, or at nominal speed for the gate.
         """
         await self._armed.retune(factor)
@@ -399,7 +421,8 @@ class PandaCapture(Capture):
             raise self._not_armed()
         stream = self._stream
         await stream.wait_streaming(self._patience + 10 * self._block_period)
-        stream.ending, self._runner = True, None
+        stream.ending = True
+        await self._put_by_runner()
         await self._control.run(*self._box.take_down)
         self._settings.note(self._box.down)
         await self._until_complete()
@@ -427,7 +450,7 @@ class PandaCapture(Capture):
             return
         if self._stream is not None:
             self._stream.ending = True
-        self._runner = None
+        await self._put_by_runner()
         await self._control.run(*self._known.take_down, "*PCAP.DISARM=")
         self._settings.note(self._known.down)
 

@@ -29,6 +29,7 @@ __all__ = [
     "compare_line",
     "pre_start",
     "seq_line",
+    "seq_rows",
     "seq_table",
 ]
 
@@ -266,17 +267,29 @@ def pre_start(sweep: Sweep, axis_map: AxisMap, first: int, direction: int) -> in
 def seq_table(line: SeqLine, index: int, before: int, *, gated: bool) -> tuple[str, ...]:
     """Base64 lines of the sequencer table for triggers `index` to the end of the line.
 
-    Position triggers are levels: the table starts with a row that waits for the stage to be
-    `before` counts ahead of the first trigger, or rows already passed would fire in a burst.
+    The table starts with a row that waits for the stage to be `before` counts ahead of the first
+    trigger, or rows already passed would fire in a burst.
+    """
+    return seq_rows(line.positions[index:], line.direction, before, gated=gated)
+
+
+def seq_rows(
+    positions: IntArray, direction: int, before: int | None, *, gated: bool
+) -> tuple[str, ...]:
+    """Base64 lines of sequencer rows for triggers at `positions`, at least one.
+
+    Position triggers are levels. Unless `before` is None, a row in front waits for the stage to
+    be that many counts ahead of the first of them.
     A gated trigger is two rows: one waits for the position, the next for the gate on BITA.
     Row format: PandABlocks SEQ block, fields REPEATS, TRIGGER, POSITION, TIME1, TIME2, OUTA1.
     """
-    positions = line.positions[index:]
-    ahead, crossed = (POSA_LE, POSA_GE) if line.direction > 0 else (POSA_GE, POSA_LE)
-    words = np.zeros((1 + len(positions) * (2 if gated else 1), ROW_WORDS), "<u4")
-    arrivals, fires = (words[1::2], words[2::2]) if gated else (words[1:], words[1:])
-    words[0, 0] = 1 | ahead << 16
-    words[0, 1] = np.array(positions[0] - line.direction * before, "<i4").view("<u4")
+    ahead, crossed = (POSA_LE, POSA_GE) if direction > 0 else (POSA_GE, POSA_LE)
+    guard = 0 if before is None else 1
+    words = np.zeros((guard + len(positions) * (2 if gated else 1), ROW_WORDS), "<u4")
+    arrivals, fires = (words[guard::2], words[guard + 1 :: 2]) if gated else (words[guard:],) * 2
+    if before is not None:
+        words[0, 0] = 1 | ahead << 16
+        words[0, 1] = np.array(positions[0] - direction * before, "<i4").view("<u4")
     fires[:, 0] = 1 | BITA_1 << 16
     arrivals[:, 0] = 1 | crossed << 16
     arrivals[:, 1] = positions.astype("<i4").view("<u4")

@@ -15,8 +15,6 @@ from ._triggers import Program, program_for
 
 __all__ = ["Planner", "distinct"]
 
-_MAKERS = {Method.SEQ: "a table of the sequencer", Method.TIME: "a timed train"}
-
 
 def distinct(path: Path) -> Iterator[Segment]:
     """The segments worth looking at.
@@ -51,6 +49,7 @@ class Planner:
         clock_hz: frequency of the box's clock.
         table_rows: rows a sequencer table holds.
         gate_bit: what positions wait for, if anything; only the sequencer can.
+        streamed: whether sequencer rows are given in pieces while it runs.
     """
 
     device: str
@@ -62,6 +61,7 @@ class Planner:
     clock_hz: int
     table_rows: int
     gate_bit: str | None
+    streamed: bool = False
 
     def axis_map(self, segment: Segment) -> AxisMap | None:
         """Map of the segment's fast axis."""
@@ -88,33 +88,48 @@ class Planner:
         method = self.method(segment)
         axis_map = self.axis_map(segment)
         return program_for(
-            self.names, method, sweep, axis_map, timing, self.clock_hz, self.gate_bit
+            self.names,
+            method,
+            sweep,
+            axis_map,
+            timing,
+            self.clock_hz,
+            self.gate_bit,
+            streamed=self.streamed,
         )
+
+    def methods(self, path: Path) -> frozenset[Method]:
+        """What triggers the lines of a path."""
+        return frozenset(self.method(segment) for segment in distinct(path))
 
     def retunable(self, path: Path) -> bool:
         """Whether the step of every line of `path` can change on the way."""
-        return all(self.method(segment) is Method.PCOMP for segment in distinct(path))
+        return all(self._maker(segment) is None for segment in distinct(path))
 
-    def steps(self, segment: Segment, factor: float) -> tuple[int, int]:
+    def steps(self, segment: Segment, factor: float) -> tuple[float, int]:
         """Counts between the triggers of a line at `factor` times its step, and the fewest.
 
+        Position compare makes whole counts only.
+
         Raises:
-            ConfigurationError: its triggers are not made by position compare.
+            ConfigurationError: what makes its triggers cannot.
             LimitError: too few for the block or, at nominal speed, for the gate.
         """
-        method, axis_map = self.method(segment), self.axis_map(segment)
-        if method is not Method.PCOMP or axis_map is None:
+        axis_map, maker = self.axis_map(segment), self._maker(segment)
+        if maker is not None or axis_map is None:
             raise ConfigurationError(
                 f"the step of segment {segment.index} cannot change during a sweep (by "
-                f"{factor:g}): its triggers are made by {_MAKERS[method]}",
+                f"{factor:g}): its triggers are made by {maker}",
                 device=self.device,
-                remedy="change the speed of the motion instead, or trigger by position with a "
-                "step of whole counts",
+                remedy="change the speed of the motion instead; or trigger straight lines by "
+                "position, with steps of whole counts or with `streamed` tables",
             )
         timing = Timing.of(segment, self.exposure, self.duty, self.clock_hz)
         exact = abs(segment.step / axis_map.scale)
         least = max(MIN_STEP, math.ceil(exact * timing.least / timing.period))
-        wanted = round(exact * factor) if math.isfinite(factor) else 0
+        wanted = exact * factor if math.isfinite(factor) else 0.0
+        if self.method(segment) is Method.PCOMP:
+            wanted = round(wanted)
         if not least <= wanted <= INT32_MAX:
             raise LimitError(
                 f"{factor:g} times the step of segment {segment.index} is {exact * factor:.4g} "
@@ -124,6 +139,15 @@ class Planner:
                 remedy="change the step less, or configure a shorter `exposure`",
             )
         return wanted, least
+
+    def _maker(self, segment: Segment) -> str | None:
+        """What triggers a line and cannot change its step; None if it can."""
+        method = self.method(segment)
+        if method is Method.TIME:
+            return "a timed train"
+        if method is Method.SEQ and not self.streamed:
+            return "a table of the sequencer"
+        return None if segment.bounds is None else "positions of a curve"
 
     def validate(self, path: Path) -> tuple[str, ...]:
         """Check every distinct segment; remarks tell how steps are rounded.
@@ -143,24 +167,29 @@ class Planner:
         axis_map = self.axis_map(segment)
         if method is Method.TIME:
             self._check_train(segment)
+        if method is Method.SEQ and self.streamed:
+            self._check_counted(segment, "from a streamed table")
         if axis_map is not None and segment.fast is not None:
             axis_map.check_range(segment.start[segment.fast], segment.stop[segment.fast])
             yield from self._rounding(segment, axis_map, method)
 
     def _check_train(self, segment: Segment) -> None:
-        if self.names.counter is None:
-            raise ConfigurationError(
-                f"segment {segment.index} is triggered by time, but no COUNTER is left to count "
-                "its triggers",
-                device=self.device,
-                remedy="free one of the counters used by channels",
-            )
+        self._check_counted(segment, "by time")
         if not segment.static and segment.fast not in self.encoders:
             raise ConfigurationError(
                 f"segment {segment.index} starts at a position of axis {segment.fast}, which has "
                 "no encoder wired to the compare block",
                 device=str(segment.fast),
                 remedy="add its encoder to the capture's configuration",
+            )
+
+    def _check_counted(self, segment: Segment, how: str) -> None:
+        if self.names.counter is None:
+            raise ConfigurationError(
+                f"segment {segment.index} is triggered {how}, but no COUNTER is left to count "
+                "its triggers",
+                device=self.device,
+                remedy="free one of the counters used by channels",
             )
 
     def _rounding(self, segment: Segment, axis_map: AxisMap, method: Method) -> Iterator[str]:
@@ -183,10 +212,11 @@ class Planner:
 
     def _check_table(self, segment: Segment) -> None:
         most = (self.table_rows - 1) // (1 if self.gate_bit is None else 2)
-        if segment.points > most:
+        if segment.points > most and not self.streamed:
             raise LimitError(
                 f"segment {segment.index} has {segment.points} points, a sequencer table holds "
                 f"{most}",
                 device=self.device,
-                remedy="use a step that is a whole number of counts, or shorter lines",
+                remedy="use a step that is a whole number of counts, shorter lines, or `streamed` "
+                "tables",
             )

@@ -9,12 +9,13 @@ from ...flight import Clock, Sweep
 from ._box import Box
 from ._clients import foreign_clients, others_text
 from ._control import ControlLink
+from ._feeder import Feeder
 from ._lines import Method
 from ._plan import Planner
 from ._settings import Settings, table_request
-from ._spacing import falls
+from ._spacing import Spacing, falls
 from ._stream import RowStream
-from ._text import Reply, int32, uint32
+from ._text import Reply, Request, int32, uint32
 from ._triggers import Program
 
 __all__ = ["POLL", "SweepRunner"]
@@ -65,6 +66,13 @@ class SweepRunner:
         self._connections = control.connections
         self._program: Program | None = None
         self._withdrawn = False
+        self._feeder: Feeder | None = None
+
+    async def close(self) -> None:
+        """Give no more rows to the box. Idempotent."""
+        feeder, self._feeder = self._feeder, None
+        if feeder is not None:
+            await feeder.stop()
 
     @property
     def _name(self) -> str:
@@ -76,12 +84,15 @@ class SweepRunner:
         """Make triggers ready; nothing to do for a box still armed for this point."""
         if await self._continues(sweep):
             return
+        await self.close()
         program = self._planner.program(sweep)
         if self._program is not None:
             await self._settle(self._program)
             program.rows_before = self._program.rows_before + self._program.done
         replies = await self._set_up(program)
         self._program, self._withdrawn = program, False
+        if self._feeder is not None:
+            self._feeder.start(self._progress)
         await self._await_ready(program, sweep, await self._checked(replies))
 
     async def _continues(self, sweep: Sweep) -> bool:
@@ -116,8 +127,8 @@ class SweepRunner:
         on = [f"{bit}={level}" for bit, level in up.items()]
         on += self._queries(self._ready_fields(program))
         self._settings.doubt((*program.fields, names.run, names.go))
-        if program.table:
-            off.append(table_request(names.seq["TABLE"], program.table))
+        if tables := self._tables(program):
+            off += tables
             replies = await self._control.run(*off)
             await self._await_table()
             replies += await self._control.run(*on)
@@ -127,6 +138,22 @@ class SweepRunner:
         program.row = int(replies[len(down)].value) if counter else program.rows_before
         self._stream.rows.expect_gate(program.row, program.timing.gate)
         return replies[len(off) + len(up) :]
+
+    def _tables(self, program: Program) -> tuple[Request, ...]:
+        """The sequencer's whole table, or the first pieces of it."""
+        table = self._box.names.seq["TABLE"]
+        if program.feed is None:
+            return (table_request(table, program.table),) if program.table else ()
+        self._feeder = Feeder(
+            self._name,
+            self._control,
+            table,
+            self._clock,
+            program.feed,
+            gated=program.table_rows > 1,
+            most=self._box.table_rows,
+        )
+        return self._feeder.first(program.before)
 
     async def _await_table(self) -> None:
         """The sequencer needs its enable to rise after it has taken the table."""
@@ -186,6 +213,8 @@ class SweepRunner:
             CaptureError: the capture ended, or somebody changed the settings.
         """
         self._stream.raise_error()
+        if self._feeder is not None:
+            self._feeder.raise_error()
         return await self._checked(await self._control.run(*self._queries(fields)))
 
     def _queries(self, fields: tuple[str, ...]) -> list[str]:
@@ -221,9 +250,16 @@ class SweepRunner:
             return self._next_point
         # A sequencer without its enable looks as if it had come to its end.
         if not self._withdrawn and not await self._settle(program):
-            values = await self._poll(*program.progress_fields(self._box.names))
-            program.progress(values, self._name)
+            await self._progress()
         return program.next_point
+
+    async def _progress(self) -> int:
+        """Triggers of the program under way that were made."""
+        program = self._program
+        if program is None:
+            return 0
+        values = await self._poll(*program.progress_fields(self._box.names))
+        return program.progress(values, self._name)
 
     async def hold(self) -> None:
         """Stop a timed train; positions wait by themselves.
@@ -248,6 +284,7 @@ class SweepRunner:
         if program is None or program.edges is not None:
             return
         await self.reached()
+        await self.close()
         names = self._box.names
         levels = {names.run: "0", names.go: "0"}
         self._settings.doubt(levels)
@@ -264,19 +301,25 @@ class SweepRunner:
         return True
 
     async def retune(self, factor: float) -> None:
+        """Change the step of what is still to be triggered; nothing to do without a sweep."""
+        program = self._program
+        if program is None or self._withdrawn or program.done >= program.due:
+            return
+        step, least = self._planner.steps(program.segment, factor)
+        if program.feed is not None:
+            program.feed.change(step)
+        elif program.spacing is not None:
+            await self._write_step(program, program.spacing, round(step), least)
+
+    async def _write_step(self, program: Program, spacing: Spacing, step: int, least: int) -> None:
         """Write another STEP, and as many PULSES as come before the end of the line with it.
 
         One round trip for each. What the box says right before and right after the write tells
         which pulse is the first one elsewhere; only if a pulse ended in between, it may have been
         either of two.
         """
-        program = self._program
-        if program is None or self._withdrawn or program.done >= program.due:
-            return
-        step, least = self._planner.steps(program.segment, factor)
-        spacing = program.spacing
-        wanted = spacing.writable(step, least, program.done) if spacing is not None else None
-        if spacing is None or wanted is None:
+        wanted = spacing.writable(step, least, program.done)
+        if wanted is None:
             return
         fields = program.progress_fields(self._box.names)
         pcomp = self._box.names.pcomp

@@ -12,7 +12,7 @@ from ._control import ControlLink
 from ._lines import LINE_BYTES
 from ._text import Request, same_value
 
-__all__ = ["Settings", "table_request"]
+__all__ = ["Settings", "piece_request", "table_request"]
 
 CAPTURE = "*CAPTURE"
 TABLE = "<B"
@@ -22,6 +22,11 @@ def table_request(field: str, lines: Iterable[str]) -> Request:
     """The write of a whole table from base64 lines; without any it is emptied."""
     lines = tuple(line for line in lines if line)
     return (f"{field}{TABLE}", *lines, "") if lines else (f"{field}<", "")
+
+
+def piece_request(field: str, lines: Iterable[str], *, last: bool) -> Request:
+    """One more piece of a streamed table from base64 lines."""
+    return (f"{field}<<{'|' if last else ''}B", *lines, "")
 
 
 class Settings:
@@ -63,10 +68,13 @@ class Settings:
         Raises:
             ControllerError: some were refused, or not confirmed, which then stay saved.
         """
-        replies = await self._control.run(*map(_restoring, steps), strict=False)
+        # A table that was streamed takes no other before it is emptied.
+        tables = [s.key.removesuffix(TABLE) for s in steps if s.key.endswith(TABLE) and s.value]
+        emptied = [table_request(table, ()) for table in tables]
+        replies = await self._control.run(*emptied, *map(_restoring, steps), strict=False)
         refused: list[str] = []
         self._written.clear()
-        for step, reply in zip(steps, replies, strict=True):
+        for step, reply in zip(steps, replies[len(emptied) :], strict=True):
             if reply.error is not None:
                 refused.append(f"{reply.sent} ({reply.error})")
             if not reply.garbled:

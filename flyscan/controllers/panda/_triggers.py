@@ -14,6 +14,7 @@ from ...errors import CaptureError
 from ...flight import Segment, Sweep
 from .._axis_map import AxisMap
 from ._config import Names
+from ._feed import SeqFeed
 from ._lines import Method, Timing, compare_line, pre_start, seq_line, seq_table
 from ._spacing import Spacing
 from ._text import int32, seconds, uint32
@@ -39,6 +40,8 @@ class Program:
         table: lines of the sequencer table, if there is one.
         table_rows: its rows per trigger.
         spacing: where the pulses of a position compare lie.
+        feed: the rows of a streamed sequencer table.
+        before: counts the stage must stand before the first of them.
         static: True for a dwell, started by the soft bit.
         rows_before: rows of earlier programs since arming.
         row: number of the first captured row, cut ones counted.
@@ -54,6 +57,8 @@ class Program:
     table: tuple[str, ...] = ()
     table_rows: int = 1
     spacing: Spacing | None = None
+    feed: SeqFeed | None = None
+    before: int = 0
     static: bool = False
     rows_before: int = 0
     row: int = 0
@@ -69,14 +74,17 @@ class Program:
     @property
     def retuned(self) -> bool:
         """Whether the step was changed on the way."""
-        return self.spacing is not None and self.spacing.changed
+        line = self.spacing or self.feed
+        return line is not None and line.changed
 
     @property
     def due(self) -> int:
         """Triggers that come before the end of the line."""
-        if self.spacing is None or not self.spacing.changed:
+        if not self.retuned:
             return self.points
-        return self.spacing.pulses
+        if self.feed is not None:
+            return self.feed.points
+        return self.points if self.spacing is None else self.spacing.pulses
 
     @property
     def next_point(self) -> int:
@@ -98,7 +106,12 @@ class Program:
         return values[0] == "WAIT_RISING" or (values[0] == "WAIT_FALLING" and int(values[1]) > 0)
 
     def progress_fields(self, names: Names) -> tuple[str, ...]:
-        """Fields that tell how many triggers were made."""
+        """Fields that tell how many triggers were made.
+
+        A sequencer that ran dry forgets the line it was in, the counter does not.
+        """
+        if self.feed is not None:
+            return names.counter_out or "", names.seq["STATE"], names.seq["HEALTH"]
         if self.method is Method.SEQ:
             return names.seq["TABLE_LINE"], names.seq["STATE"], names.seq["HEALTH"]
         if self.method is Method.PCOMP:
@@ -112,15 +125,15 @@ class Program:
             CaptureError: the block says that something went wrong.
         """
         count, state, health = int(values[0]), values[1], values[2]
-        if health != "OK":
-            raise self._unhealthy(health, device)
-        if self.method is Method.SEQ:
-            made = self._seq_progress(count, state)
-        elif self.method is Method.TIME:
+        if self.method is Method.TIME or self.feed is not None:
             made = count - self.row
+        elif self.method is Method.SEQ:
+            made = 0 if health != "OK" else self._seq_progress(count, state)
         else:
             made = count
         self.done = max(self.done, min(made, self.points))
+        if health != "OK":
+            raise self._unhealthy(health, device)
         return self.done
 
     def _seq_progress(self, line: int, state: str) -> int:
@@ -129,6 +142,15 @@ class Program:
         return (line - FIRST_LINE + (state != "WAIT_TRIGGER")) // self.table_rows
 
     def _unhealthy(self, health: str, device: str) -> CaptureError:
+        if self.feed is not None:
+            return CaptureError(
+                f"segment {self.segment.index}: the sequencer stopped with {health!r} before "
+                f"point {self.next_point}, with {self.feed.given} of {self.points} triggers given "
+                "to it: they did not come in time",
+                device=device,
+                remedy=f"fly again from point {self.next_point}; look for what keeps the flight "
+                "host or the network busy, or fly without `streamed`",
+            )
         return CaptureError(
             f"segment {self.segment.index}: the {self.method} block stopped with {health!r} after "
             f"{self.done} of {self.points} triggers",
@@ -146,8 +168,12 @@ def program_for(
     timing: Timing,
     clock_hz: int,
     gate_bit: str | None,
+    *,
+    streamed: bool,
 ) -> Program:
     """Set-up of a sweep's triggers; with a `gate_bit`, positions wait for it, too.
+
+    If `streamed`, sequencer rows are given in pieces while it runs.
 
     Raises:
         LimitError: a number does not fit its field.
@@ -170,7 +196,10 @@ def program_for(
         program.spacing = _spacing(sweep, axis_map)
     else:
         program.fields = pulse | _sequence(names, axis_map, gate_bit)
-        program.table = _table(sweep, axis_map, gated=gate_bit is not None)
+        if streamed:
+            program.feed, program.before = _feed(sweep, axis_map, timing.period / clock_hz)
+        else:
+            program.table = _table(sweep, axis_map, gated=gate_bit is not None)
         program.table_rows = 1 if gate_bit is None else 2
     return program
 
@@ -199,6 +228,18 @@ def _table(sweep: Sweep, axis_map: AxisMap, *, gated: bool) -> tuple[str, ...]:
     index = sweep.from_point - sweep.segment.first_point
     before = pre_start(sweep, axis_map, int(line.positions[index]), line.direction)
     return seq_table(line, index, before, gated=gated)
+
+
+def _feed(sweep: Sweep, axis_map: AxisMap, period: float) -> tuple[SeqFeed, int]:
+    """The points to give, and how many counts the stage must stand before them."""
+    segment, fast = sweep.segment, sweep.segment.fast or ""
+    line = seq_line(segment, axis_map)
+    index = sweep.from_point - segment.first_point
+    end = axis_map.counts(segment.stop[fast])
+    end += axis_map.compare_shift(segment.velocity[fast])
+    step = abs(segment.step / axis_map.scale)
+    before = pre_start(sweep, axis_map, int(line.positions[index]), line.direction)
+    return SeqFeed(line, index, end, step, period), before
 
 
 def _compare(names: Names, sweep: Sweep, axis_map: AxisMap) -> dict[str, str]:
