@@ -37,11 +37,17 @@ from flyscan_sim.nanoprobe import Nanoprobe
 HUNG = 30.0
 
 
-def snake(points: int = 100, lines: int = 2, period: float = 0.001, step: float = 0.05) -> Path:
+def snake(
+    points: int = 100,
+    lines: int = 2,
+    period: float = 0.001,
+    step: float = 0.05,
+    trigger: Trigger = Trigger.POSITION,
+) -> Path:
     """Lines of `points` points on x from 40 um on, 1 um apart on y from 50 um on."""
     fast = Linspace("x", 40.0, 40.0 + step * (points - 1), points)
     spec = Fly(Linspace("y", 50.0, 50.0 + lines - 1, lines) * ~fast) if lines > 1 else Fly(fast)
-    return Path.from_spec(spec, trigger=Trigger.POSITION, period=period)
+    return Path.from_spec(spec, trigger=trigger, period=period)
 
 
 @dataclass
@@ -132,9 +138,11 @@ class Station:
         assert numbers.tolist() == list(range(len(numbers)))
         kept = np.ones(len(numbers), bool)
         kept[sorted(self.sink.superseded)] = False
-        points = self.sink.column("point")[kept]
+        flight = np.repeat([f.flight for f in self.sink.frames], [len(f) for f in self.sink.frames])
+        order = np.lexsort((self.sink.column("point")[kept], flight[kept]))
+        points = self.sink.column("point")[kept][order]
         assert points.tolist() == list(range(path.points)) * flights
-        x = self.sink.column("x")[kept]
+        x = self.sink.column("x")[kept][order]
         wanted = np.tile(path.setpoints(0, path.points)["x"], flights)
         # Exposed for 0.8 of the period, and up to the stage's tremble apart.
         assert np.abs(x - wanted).max() < 0.5 * path.segment(0).step

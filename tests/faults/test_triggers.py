@@ -6,9 +6,11 @@ import re
 from pathlib import Path as FilePath
 
 import pytest
+from scanspec.specs import Fly, Linspace, Static
 
 from flyscan.errors import CaptureError
-from tests.faults.nano import snake, station
+from flyscan.flight import Path, State, Trigger
+from tests.faults.nano import Station, snake, station
 
 
 async def test_late_arm_is_waited_for(tmp_path: FilePath):
@@ -63,21 +65,98 @@ async def test_missed_pre_start_is_named_within_a_second_before_the_line(tmp_pat
         await st.check_failed(path)
 
 
-async def test_lost_trigger_is_named_with_its_row_within_a_block(tmp_path: FilePath):
+def lost(st: Station) -> list[int]:
+    """Points that got no row when they were due, by the ledger."""
+    return sorted(point for row in st.sink.ledger for point in row.lost)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "triggers", "points"),
+    [
+        (Trigger.POSITION, [0], [0, 1]),
+        (Trigger.POSITION, [70, 80, 81], [70, 71, 80, 81, 82]),  # twice in one line
+        (Trigger.TIME, [70, 80, 81], [70, 71, 80, 81, 82]),
+        (Trigger.POSITION, [150], [150, 151]),  # on the way back
+        (Trigger.POSITION, [99], [99, 100]),  # at the turn: the next row is of the next line
+        (Trigger.POSITION, [199], [199, 199]),  # the last of all: the next is of the re-take
+        (Trigger.TIME, [199], [199, 199]),
+        (Trigger.POSITION, [70, 200], [70, 70, 71, 71]),  # in the re-take
+    ],
+)
+async def test_points_of_lost_triggers_are_flown_again(
+    tmp_path: FilePath, trigger: Trigger, triggers: list[int], points: list[int]
+):
+    """A row with the data of two triggers counts for neither."""
+    async with station(tmp_path) as st:
+        path = snake(trigger=trigger)
+        for number in triggers:
+            st.fault("lost_trigger", at=number)
+        await st.fly(path)
+        await st.check_exact(path)
+        assert lost(st) == points
+        assert len(st.points) < path.points + 50
+
+
+async def test_triggers_lost_in_a_dwell_are_made_again(tmp_path: FilePath):
+    spec = Fly(Linspace("y", 50.0, 51.0, 2) * Static("x", 42.0, 30))
+    path = Path.from_spec(spec, trigger=Trigger.TIME, period=0.002)
+    async with station(tmp_path) as st:
+        for number in (3, 59):
+            st.fault("lost_trigger", at=number)
+        await st.prepare(path)
+        st.rig.kickoff()
+        await st.finish()
+        assert sorted(set(st.points)) == list(range(path.points))
+        assert lost(st) == [3, 3, 4, 59]  # 3 is flown next after 59
+        assert all(row.closes for row in st.sink.ledger)
+        await st.check_restored()
+
+
+@pytest.mark.parametrize("trigger", list(Trigger))
+async def test_triggers_lost_around_a_pause(tmp_path: FilePath, trigger: Trigger):
+    async with station(tmp_path) as st:
+        path = snake(points=400, trigger=trigger)
+        await st.kickoff(path)
+        await st.in_line(45.0)
+        reached = await st.rig.capture.reached()
+        for number in range(reached, reached + 60):  # the stage is at rest amid these
+            st.fault("lost_trigger", at=number)
+        await st.rig.hold("coffee")
+        assert st.rig.flight is not None
+        assert st.rig.flight.state is State.HELD
+        assert all(point < reached for point in st.points)
+        st.rig.release("coffee")
+        await st.finish()
+        await st.check_exact(path)
+        assert set(range(reached, reached + 40)) <= set(lost(st))
+        assert len(lost(st)) > 60
+
+
+async def test_lost_triggers_of_a_sequencer(tmp_path: FilePath):
+    async with station(tmp_path, panda={"trigger": "seq"}) as st:
+        path = snake()
+        st.fault("lost_trigger", at=42)
+        st.fault("lost_trigger", at=199)
+        await st.fly(path)
+        await st.check_exact(path)
+        assert lost(st) == [42, 42, 43, 199]  # 42 is flown next after 199
+
+
+async def test_a_trigger_lost_again_and_again_is_named(tmp_path: FilePath):
     async with station(tmp_path) as st:
         path = snake()
+        for number in range(199, 203):
+            st.fault("lost_trigger", at=number)
         await st.kickoff(path)
-        await st.in_line()
-        began = st.fault("lost_trigger", at=70)
         error = await st.failure()
-        assert st.clock.now() - began < 0.5
         assert isinstance(error, CaptureError)
         assert str(error) == (
-            "panda: row 70 belongs to trigger 72, expected 71: a trigger made no row or two. "
-            "Remedy: check the trigger wiring, and that the exposure is shorter than the time "
-            "between triggers"
+            "panda: segment 1: point 199 got no row in 4 sweeps: the trigger did not come, or made "
+            "none. Remedy: check that the encoder follows the stage, the trigger wiring, and that "
+            "the exposure is shorter than the time between triggers"
         )
         await st.check_failed(path)
+        assert st.sink.ledger[-1].missing == (199,)
 
 
 async def test_doubled_trigger_is_named_with_its_row_within_a_block(tmp_path: FilePath):
@@ -90,20 +169,17 @@ async def test_doubled_trigger_is_named_with_its_row_within_a_block(tmp_path: Fi
         assert st.clock.now() - began < 0.5
         assert isinstance(error, CaptureError)
         assert str(error) == (
-            "panda: row 71 belongs to trigger 71, expected 72: a trigger made no row or two. "
-            "Remedy: check the trigger wiring, and that the exposure is shorter than the time "
-            "between triggers"
+            "panda: row 71 belongs to trigger 71, the row before it to trigger 71: one made two "
+            "rows. Remedy: check the trigger wiring for noise and reflections"
         )
         await st.check_failed(path)
 
 
-async def test_the_last_trigger_lost_is_noticed_too(tmp_path: FilePath):
+async def test_a_doubled_trigger_at_the_very_end_is_noticed_too(tmp_path: FilePath):
     async with station(tmp_path) as st:
         path = snake()
+        st.fault("doubled_trigger", at=199)
         await st.kickoff(path)
-        began = st.fault("lost_trigger", at=path.points - 1)
         error = await st.failure()
-        assert st.clock.now() - began < 3.0
-        assert isinstance(error, CaptureError)
-        assert str(error).startswith("panda: row 199 belongs to trigger 201, expected 200")
+        assert str(error).startswith("panda: row 200 belongs to trigger 200, the row before it to")
         await st.check_failed(path)

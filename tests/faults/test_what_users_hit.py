@@ -105,16 +105,13 @@ def test_writer_failed_yet_the_scan_passed(
 
 @pytest.mark.parametrize("lost", [0, 57, 99, 100, 199])
 async def test_dropped_frames_are_not_noticed(tmp_path: FilePath, lost: int) -> None:
-    """They are: wherever a trigger is lost, first and last of a line included."""
+    """They are, and taken again: wherever a trigger is lost, first and last of a line included."""
     async with station(tmp_path) as st:
         path = snake()
         st.fault("lost_trigger", at=lost)
-        await st.kickoff(path)
-        error = await st.failure()
-        assert f"row {lost} belongs to trigger {lost + 2}" in str(error) or (
-            lost == 199 and "captured 199 rows for 200 triggers" in str(error)
-        )
-        await st.check_failed(path)
+        await st.fly(path)
+        await st.check_exact(path)
+        assert lost in [point for row in st.sink.ledger for point in row.lost]
 
 
 async def test_a_capture_returned_the_previous_acquisitions_value(tmp_path: FilePath) -> None:

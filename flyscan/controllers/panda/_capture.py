@@ -297,6 +297,7 @@ class PandaCapture(Capture):
             self._clock,
             from_point=from_point,
             timeout=self._timeout,
+            prompt=3 * self._block_period,
             delivery=10 * self._block_period + self._timeout,
         )
         await self._until_idle(self._stream)

@@ -6,10 +6,11 @@ import logging
 import re
 from calendar import timegm
 from collections import deque
+from collections.abc import Iterator
+from itertools import pairwise
 from time import strptime
 
 import numpy as np
-import numpy.typing as npt
 
 from ...errors import CaptureError
 from ...flight import Block, IntArray
@@ -36,18 +37,24 @@ def unix_ns(text: str) -> int:
 
 
 class RowAssembler:
-    """Turns what the data port sends into blocks numbered without gaps.
+    """Turns what the data port sends into blocks, numbered by trigger.
 
     Times are the box's, unless its wall clock is wrong: it has no battery, starts in 1970, and is
     set when NTP answers. Then rows are dated by when we saw the capture begin.
 
-    A row whose gate was cut short, because triggers were stopped inside it, is not a row: it is
-    dropped here and its point triggered again.
+    Every gate begun is an edge, with a number. PCAP sums up whatever is gated until it makes a
+    row; so when an edge makes none, the row after it has the data of both, and a gate as long as
+    both together. Such a row stands for neither: it is dropped like a row whose gate was cut, and
+    the numbers of both are left out. A counter tells the edge of every row; without one the
+    length of gates does.
+
+    Triggers are stopped in the middle of a timed train. The edge that was cut then is no
+    trigger, since the train goes on with its point: see :meth:`stopped`.
 
     Args:
         device: the capture's name, for messages.
         columns: the channels.
-        index: key of the trigger counter's value, to notice lost triggers; None without one.
+        index: key of the trigger counter's value; None without one.
         clock_hz: frequency of the box's clock.
     """
 
@@ -65,14 +72,27 @@ class RowAssembler:
         self._gates: deque[tuple[int, int]] = deque()
         self._missed = 0
         self._incoming = 0
+        self._last_good = -1
+        self._cut: list[int] = []
+        self.edges = 0
         self.seen = 0
         self.accepted = 0
 
-    def expect_gate(self, row: int, ticks: int) -> None:
-        """From captured row number `row` on, whole gates last `ticks`."""
-        while self._gates and self._gates[-1][0] >= row:
+    def expect_gate(self, edge: int, ticks: int) -> None:
+        """From edge number `edge` on, whole gates last `ticks`."""
+        while self._gates and self._gates[-1][0] >= edge:
             self._gates.pop()
-        self._gates.append((row, ticks))
+        self._gates.append((edge, ticks))
+
+    def stopped(self, begin: int, end: int) -> int:
+        """A train that began with edge `begin` was stopped after `end` edges, all seen or lost.
+
+        Returns:
+            Its triggers: edges but the last, if that has no row with a whole gate.
+        """
+        if end > begin and self._last_good < end - 1 and end - 1 not in self._cut:
+            self._cut.append(end - 1)
+        return end - begin - sum(begin <= edge < end for edge in self._cut)
 
     def begun_between(self, earliest_ns: int, latest_ns: int) -> None:
         """The capture began between these times of our own clock, Unix nanoseconds."""
@@ -141,63 +161,82 @@ class RowAssembler:
             )
         return self._incoming
 
-    def feed(self, words: Words) -> Block | None:
-        """A block of the rows not seen before and not cut short, if there are any.
+    def feed(self, words: Words) -> list[Block]:
+        """Blocks of the good rows among those not seen before, cut where triggers are left out.
 
         Raises:
-            CaptureError: a trigger made no row.
+            CaptureError: a trigger made two rows.
         """
         known = min(len(words), max(0, self.seen - self._incoming))
         self._incoming += len(words)
         words = words[known:]
         if not len(words):
-            return None
-        self._check_index(words)
-        first, self.seen = self.seen, self.seen + len(words)
-        whole = self._whole(words, first)
-        return self._block(words if whole is None else words[whole])
+            return []
+        edges = self._edges(words)
+        self.seen += len(words)
+        self.edges = int(edges[-1]) + 1
+        ticks, gates = words[GATE], self._whole_gates(edges)
+        good = (ticks >= _shortest(gates)) & (ticks <= _longest(gates))
+        if not good.all():
+            words, edges = words[good], edges[good]
+        return list(self._blocks(words, edges))
 
-    def _check_index(self, words: Words) -> None:
-        """Triggers are counted from 1, so rows and counts must run in step."""
+    def _edges(self, words: Words) -> IntArray:
+        """The edge of every row, counted from 0; of a row of several gates the last one.
+
+        Raises:
+            CaptureError: two rows of one edge.
+        """
         if self._index is None:
-            return
-        counts = words[self._index]
-        if counts[0] == self.seen + 1 and counts[-1] == self.seen + len(words):
-            return
-        expected = np.arange(self.seen + 1, self.seen + len(words) + 1)
-        wrong = int(np.flatnonzero(counts != expected)[0])
-        raise CaptureError(
-            f"row {self.seen + wrong} belongs to trigger {int(counts[wrong])}, expected "
-            f"{self.seen + wrong + 1}: a trigger made no row or two",
-            device=self._device,
-            remedy="check the trigger wiring, and that the exposure is shorter than the time "
-            "between triggers",
-        )
+            edges = np.arange(self.edges, self.edges + len(words))
+            ticks, gates = words[GATE], self._whole_gates(edges)
+            if (ticks <= _longest(gates)).all():
+                return edges
+            several = np.maximum(1, np.rint(ticks / np.maximum(1, gates))).astype(np.int64)
+            return edges + np.cumsum(np.where(gates > 0, several - 1, 0))
+        edges = words[self._index].astype(np.int64) - 1
+        steps = np.diff(edges, prepend=self.edges - 1)
+        if steps.min() <= 0:
+            wrong = int(np.argmin(steps > 0))
+            raise CaptureError(
+                f"row {self.seen + wrong} belongs to trigger {int(edges[wrong]) + 1}, the row "
+                f"before it to trigger {int(edges[wrong] - steps[wrong]) + 1}: one made two rows",
+                device=self._device,
+                remedy="check the trigger wiring for noise and reflections",
+            )
+        return edges
 
-    def _whole(self, words: Words, first: int) -> npt.NDArray[np.intp] | None:
-        """Indices of the rows with a whole gate; None if all have one."""
-        ticks = words[GATE]
-        while len(self._gates) > 1 and self._gates[1][0] <= first:
+    def _whole_gates(self, edges: IntArray) -> IntArray:
+        """Ticks of a whole gate of every edge; 0 where any will do."""
+        while len(self._gates) > 1 and self._gates[1][0] <= edges[0]:
             self._gates.popleft()
-        if len(self._gates) <= 1 or self._gates[1][0] >= first + len(words):
-            shortest = _shortest(self._gates[0][1] if self._gates else 0)
-            return None if ticks.min() >= shortest else np.flatnonzero(ticks >= shortest)
-        starts, gates = zip(*self._gates, strict=True)
-        rows = np.arange(first, first + len(words))
-        piece = np.maximum(np.searchsorted(starts, rows, "right") - 1, 0)
-        return np.flatnonzero(ticks >= np.array([_shortest(g) for g in gates])[piece])
+        if not self._gates:
+            return np.zeros(1, np.int64)
+        begins, ticks = (np.array(values) for values in zip(*self._gates, strict=True))
+        if len(begins) == 1 or begins[1] > edges[-1]:
+            return ticks[:1]
+        return ticks[np.maximum(np.searchsorted(begins, edges, "right") - 1, 0)]
 
-    def _block(self, words: Words) -> Block | None:
+    def _blocks(self, words: Words, edges: IntArray) -> Iterator[Block]:
         if not len(words) or self._start_ns is None:
-            return None
+            return
+        self._last_good = int(edges[-1])
+        numbers = edges - np.searchsorted(self._cut, edges) if self._cut else edges
+        cuts: list[int] = []
+        if numbers[-1] - numbers[0] >= len(numbers):
+            cuts = (np.flatnonzero(np.diff(numbers) > 1) + 1).tolist()
+        for begin, end in pairwise([0, *cuts, len(words)]):
+            yield self._block(words[begin:end], int(numbers[begin]), self._start_ns)
+
+    def _block(self, words: Words, first: int, start_ns: int) -> Block:
         gate = words[GATE].astype(np.float64)
         ticks = words[TIMESTAMP] - words[GATE]
-        first, self.accepted = self.accepted, self.accepted + len(words)
+        self.accepted += len(words)
         self._newest = int(words[TIMESTAMP][-1]) * 10**9 // self._clock_hz
         # TS_TRIG is when the gate fell; the trigger made it rise.
         return Block(
             first=first,
-            time_ns=_nanoseconds(ticks, self._clock_hz) + (self._start_ns - self._clock_error()),
+            time_ns=_nanoseconds(ticks, self._clock_hz) + (start_ns - self._clock_error()),
             exposure=gate / self._clock_hz,
             columns=convert(self._columns, words, gate),
         )
@@ -219,9 +258,14 @@ class RowAssembler:
         return self._error_ns
 
 
-def _shortest(ticks: int) -> int:
+def _shortest(ticks: IntArray) -> IntArray:
     """The shortest gate that passes as a whole one of `ticks`: at least a tick, within 1 %."""
-    return max(1, ticks - ticks // 100 - 2)
+    return np.maximum(1, ticks - ticks // 100 - 2)
+
+
+def _longest(ticks: IntArray) -> IntArray:
+    """The longest one, likewise."""
+    return np.where(ticks > 0, ticks + ticks // 100 + 2, np.iinfo(np.int64).max)
 
 
 def _nanoseconds(ticks: IntArray, clock_hz: int) -> IntArray:

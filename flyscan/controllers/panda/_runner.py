@@ -38,7 +38,8 @@ class SweepRunner:
         clock: time of the waits.
         from_point: path index of the first point.
         timeout: seconds for the box to come into an expected state.
-        delivery: seconds within which triggered rows arrive.
+        prompt: seconds after which triggered rows have come, or the box is asked for them.
+        delivery: seconds within which captured rows arrive.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class SweepRunner:
         *,
         from_point: int,
         timeout: float,
+        prompt: float,
         delivery: float,
     ) -> None:
         self._box = box
@@ -62,6 +64,7 @@ class SweepRunner:
         self._clock = clock
         self._next_point = from_point
         self._timeout = timeout
+        self._prompt = prompt
         self._delivery = delivery
         self._connections = control.connections
         self._program: Program | None = None
@@ -293,11 +296,14 @@ class SweepRunner:
         self._withdrawn = True
 
     async def _settle(self, program: Program) -> bool:
-        """Whether a train was stopped; then wait for its rows to know which of them are whole."""
+        """Whether a train was stopped; then wait for its last row to know if that is whole."""
         if program.edges is None:
             return False
-        await self._stream.wait_seen(program.edges, self._delivery)
-        program.done = self._stream.rows.accepted - program.rows_before
+        if not await self._stream.reaches(program.edges, self._prompt):
+            # Late, or lost: all that the box has captured by now is decisive.
+            (count,) = await self._control.values("*PCAP.CAPTURED")
+            await self._stream.wait_seen(int(count), self._delivery)
+        program.done = self._stream.rows.stopped(program.row, program.edges)
         return True
 
     async def retune(self, factor: float) -> None:

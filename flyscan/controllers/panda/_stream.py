@@ -122,6 +122,16 @@ class RowStream:
                 )
             await self._clock.sleep(0.002)
 
+    async def reaches(self, edges: int, seconds: float) -> bool:
+        """Wait for the rows of `edges` edges; False if they have not come in time."""
+        deadline = self._clock.now() + seconds
+        while self.rows.edges < edges:
+            self.raise_error()
+            if self._clock.now() > deadline:
+                return False
+            await self._clock.sleep(0.002)
+        return True
+
     async def wait_streaming(self, seconds: float) -> None:
         """Wait until the box sends to us, so that the end of the capture will reach us.
 
@@ -252,8 +262,7 @@ class RowStream:
         frames, self._believed, self._believed_bytes = self._believed, [], 0
         if not frames:
             return
-        block = self.rows.feed(frames[0] if len(frames) == 1 else _joined(frames))
-        if block is not None:
+        for block in self.rows.feed(frames[0] if len(frames) == 1 else _joined(frames)):
             await self._backlog.put(block)
 
     async def _end(self, event: EndData) -> None:

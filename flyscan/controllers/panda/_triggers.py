@@ -43,10 +43,10 @@ class Program:
         feed: the rows of a streamed sequencer table.
         before: counts the stage must stand before the first of them.
         static: True for a dwell, started by the soft bit.
-        rows_before: rows of earlier programs since arming.
-        row: number of the first captured row, cut ones counted.
+        rows_before: triggers of earlier programs since arming.
+        row: edges before its first one, cut ones counted.
         done: triggers known to have been made.
-        edges: rows captured since arming, cut ones counted, when a train was stopped.
+        edges: edges since arming, cut ones counted, when a train was stopped.
     """
 
     method: Method
