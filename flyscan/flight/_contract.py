@@ -8,6 +8,9 @@ at any time and any number of times. The order in which a flight calls them::
     connect  limits  validate  check  save  align  arm
     [prepare  begin  start  join  end]*  disarm  restore  close
 
+and, for a capture that can, ``triggered`` and ``ready`` of the next sweep between ``start`` and
+the next ``begin``, while the stage moves.
+
 A hold asks the capture first, then the motion, and goes on through the same
 ``prepare, begin, start`` as any other sweep, with a later ``from_point``: starting, resuming
 and going back are one code path.
@@ -15,6 +18,7 @@ and going back are one code path.
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -265,6 +269,27 @@ class Capture(ABC):
 
         Raises:
             CaptureError: the box did not come to wait for the first trigger.
+        """
+
+    async def triggered(self, sweep: Sweep) -> None:
+        """Return once every trigger of the sweep under way is made and its exposure is over.
+
+        Called while the stage still flies, and cancelled when it holds or rests: how long it may
+        take is for :meth:`end` to judge. A box that can tell lets the next sweep be made ready
+        during the run-down. Unless overridden this never returns.
+
+        Raises:
+            CaptureError: as for :meth:`end`.
+        """
+        await asyncio.Event().wait()
+
+    async def ready(self, sweep: Sweep) -> None:  # noqa: B027  a step that boxes may do without
+        """Do what can be done for `sweep` beforehand, while the stage is on its way to it.
+
+        Called after :meth:`triggered` has returned for the sweep before, and may be cancelled.
+        Nothing triggers until :meth:`begin`, wherever the stage goes, and :meth:`reached` still
+        speaks of the sweep before. If `begin` is called for another sweep, all this is void.
+        Unless overridden it does nothing.
         """
 
     @abstractmethod

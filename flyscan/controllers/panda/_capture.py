@@ -353,6 +353,14 @@ class PandaCapture(Capture):
         """Make triggers ready; nothing to do for a box still armed for this point."""
         await self._armed.begin(sweep)
 
+    async def triggered(self, sweep: Sweep) -> None:
+        """Ask until the last gate of the sweep is over."""
+        await self._armed.triggered(sweep)
+
+    async def ready(self, sweep: Sweep) -> None:
+        """Write positions, numbers and tables of a sweep, with the blocks disabled."""
+        await self._armed.ready(sweep)
+
     async def reached(self) -> int:
         """Next untriggered point, live; exact after a hold."""
         return await self._armed.reached()

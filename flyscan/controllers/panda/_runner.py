@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from ...errors import CaptureError
@@ -68,6 +69,7 @@ class SweepRunner:
         self._delivery = delivery
         self._connections = control.connections
         self._program: Program | None = None
+        self._prepared: tuple[Sweep, Program] | None = None
         self._withdrawn = False
         self._feeder: Feeder | None = None
 
@@ -88,22 +90,44 @@ class SweepRunner:
         if await self._continues(sweep):
             return
         await self.close()
-        program = self._planner.program(sweep)
-        if self._program is not None:
-            await self._settle(self._program)
-            program.rows_before = self._program.rows_before + self._program.done
-        replies = await self._set_up(program)
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and prepared[0] is sweep:
+            program = prepared[1]
+            replies = await self._enable(program)
+        else:
+            if self._program is not None:
+                await self._settle(self._program)
+            program = self._following(sweep)
+            replies = await self._set_up(program)
         self._program, self._withdrawn = program, False
         if self._feeder is not None:
             self._feeder.start(self._progress)
         await self._await_ready(program, sweep, await self._checked(replies))
+
+    async def ready(self, sweep: Sweep) -> None:
+        """Write what the sweep needs once all gates of the one before are over; no triggers yet."""
+        self._prepared = None
+        if self._program is None or not self._program.over:
+            return
+        program = self._following(sweep)
+        if program.feed is not None:  # its pieces are given from the moment it begins
+            return
+        await self._write_program(program)
+        self._prepared = sweep, program
+
+    def _following(self, sweep: Sweep) -> Program:
+        """The sweep's program, after the rows of the one before."""
+        program = self._planner.program(sweep)
+        if self._program is not None:
+            program.rows_before = self._program.rows_before + self._program.done
+        return program
 
     async def _continues(self, sweep: Sweep) -> bool:
         """Whether the triggers of this sweep are armed already, from before a hold."""
         program = self._program
         if program is None or program.method is Method.TIME or program.done == program.points:
             return False
-        if self._withdrawn:
+        if self._withdrawn or program.over:
             return False
         await self.reached()
         if (
@@ -122,25 +146,39 @@ class SweepRunner:
         One round trip, or two with a table. Returns the replies to :meth:`_queries` for
         :meth:`_ready_fields`.
         """
-        names = self._box.names
-        counter = [f"{names.counter_out}?"] if names.counter_out else []
-        down = self._settings.pending({names.run: "0", names.go: "0"})
-        off = [*down, *counter, *self._settings.pending(program.fields)]
-        up = {names.run: "1"} | ({names.go: "1"} if program.static else {})
-        on = [f"{bit}={level}" for bit, level in up.items()]
-        on += self._queries(self._ready_fields(program))
-        self._settings.doubt((*program.fields, names.run, names.go))
-        if tables := self._tables(program):
-            off += tables
-            replies = await self._control.run(*off)
+        if program.table or program.feed is not None:
+            await self._write_program(program)
+            return await self._enable(program)
+        writes = self._writes(program)
+        replies = await self._control.run(*writes, *self._enabling(program))
+        self._written(program, writes, replies)
+        return self._enabled(program, replies[len(writes) :])
+
+    async def _write_program(self, program: Program) -> None:
+        """Triggers off, and everything that differs written, tables taken."""
+        writes = self._writes(program)
+        tables = self._tables(program)
+        self._written(program, writes, await self._control.run(*writes, *tables))
+        if tables:
             await self._await_table()
-            replies += await self._control.run(*on)
-        else:
-            replies = await self._control.run(*off, *on)
-        self._settings.note({**program.fields, names.go: "0", **up})
-        program.row = int(replies[len(down)].value) if counter else program.rows_before
+
+    def _writes(self, program: Program) -> list[Request]:
+        """Triggers off, then a look at the count of rows, and what differs for a program."""
+        names = self._box.names
+        down = self._settings.pending({names.run: "0", names.go: "0"})
+        counter = [f"{names.counter_out}?"] if names.counter_out else []
+        writes = [*down, *counter, *self._settings.pending(program.fields)]
+        self._settings.doubt((*program.fields, names.run, names.go))
+        return writes
+
+    def _written(self, program: Program, writes: list[Request], replies: list[Reply]) -> None:
+        names = self._box.names
+        self._settings.note({**program.fields, names.run: "0", names.go: "0"})
+        counter = f"{names.counter_out}?"
+        program.row = program.rows_before
+        if counter in writes:
+            program.row = int(replies[writes.index(counter)].value)
         self._stream.rows.expect_gate(program.row, program.timing.gate)
-        return replies[len(off) + len(up) :]
 
     def _tables(self, program: Program) -> tuple[Request, ...]:
         """The sequencer's whole table, or the first pieces of it."""
@@ -157,6 +195,25 @@ class SweepRunner:
             most=self._box.table_rows,
         )
         return self._feeder.first(program.before)
+
+    async def _enable(self, program: Program) -> list[Reply]:
+        """Triggers on, and a first look at them, see :meth:`_set_up`."""
+        return self._enabled(program, await self._control.run(*self._enabling(program)))
+
+    def _enabling(self, program: Program) -> list[Request]:
+        bits = self._bits(program)
+        self._settings.doubt(bits)
+        on = [f"{bit}={level}" for bit, level in bits.items()]
+        return [*on, *self._queries(self._ready_fields(program))]
+
+    def _enabled(self, program: Program, replies: list[Reply]) -> list[Reply]:
+        bits = self._bits(program)
+        self._settings.note(bits)
+        return replies[len(bits) :]
+
+    def _bits(self, program: Program) -> dict[str, str]:
+        names = self._box.names
+        return {names.run: "1"} | ({names.go: "1"} if program.static else {})
 
     async def _await_table(self) -> None:
         """The sequencer needs its enable to rise after it has taken the table."""
@@ -252,7 +309,7 @@ class SweepRunner:
         if program is None:
             return self._next_point
         # A sequencer without its enable looks as if it had come to its end.
-        if not self._withdrawn and not await self._settle(program):
+        if not self._withdrawn and not program.over and not await self._settle(program):
             await self._progress()
         return program.next_point
 
@@ -286,6 +343,7 @@ class SweepRunner:
         program = self._program
         if program is None or program.edges is not None:
             return
+        self._prepared = None
         await self.reached()
         await self.close()
         names = self._box.names
@@ -309,7 +367,7 @@ class SweepRunner:
     async def retune(self, factor: float) -> None:
         """Change the step of what is still to be triggered; nothing to do without a sweep."""
         program = self._program
-        if program is None or self._withdrawn or program.done >= program.due:
+        if program is None or self._withdrawn or program.over or program.done >= program.due:
             return
         step, least = self._planner.steps(program.segment, factor)
         if program.feed is not None:
@@ -349,17 +407,32 @@ class SweepRunner:
         self._settings.note(fields)
         return replies
 
-    async def end(self, sweep: Sweep) -> int:
-        """Wait for the last gate of the sweep; next point not triggered."""
-        program = self._program
-        if program is None:
+    async def triggered(self, sweep: Sweep) -> None:
+        """Wait until the last gate of the sweep is over, for as long as the stage flies."""
+        program = self._begun(sweep)
+        while program.edges is None:
+            open_gate = await self._advance(program)
+            if program.done >= program.due and not open_gate:
+                program.over = True
+                return
+            left = (program.due - program.done) * program.timing.period / self._box.clock_hz
+            await self._clock.sleep(max(POLL, left / 2))
+        await asyncio.Event().wait()  # a train that was stopped: its rows tell the rest
+
+    def _begun(self, sweep: Sweep) -> Program:
+        if self._program is None:
             raise CaptureError(
                 f"segment {sweep.segment.index} has not begun",
                 device=self._name,
                 remedy="this is a defect of the caller: begin comes before end",
             )
+        return self._program
+
+    async def end(self, sweep: Sweep) -> int:
+        """Wait for the last gate of the sweep; next point not triggered."""
+        program = self._begun(sweep)
         done, deadline = -1, 0.0
-        while not await self._settle(program):
+        while not program.over and not await self._settle(program):
             open_gate = await self._advance(program)
             if program.done > done:
                 done, deadline = program.done, self._clock.now() + self._patience(program)

@@ -47,6 +47,7 @@ class Program:
         row: edges before its first one, cut ones counted.
         done: triggers known to have been made.
         edges: edges since arming, cut ones counted, when a train was stopped.
+        over: every trigger has been made, and the last gate is closed.
     """
 
     method: Method
@@ -64,6 +65,7 @@ class Program:
     row: int = 0
     done: int = 0
     edges: int | None = None
+    over: bool = False
     state: str = field(default="", repr=False)
 
     @property
