@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from flyscan.errors import StorageError
-from flyscan.storage import Kind, check_file, repair_file
+from flyscan.storage import Kind, check_file, open_run, read_tuning, repair_file
 from tests.storage.runs import expected
+from tests.storage.writer import BLOCK
 
 COLUMNS = ("time", "exposure", "x_min", "x", "Fe", "mca", "ring", "keep", "point")
 ROOT = FilePath(__file__).parents[2]
@@ -134,3 +135,47 @@ def test_full_disk_fails_clearly_and_keeps_what_was_flushed(tmp_path, limit):
     with h5py.File(name, "r") as file:
         assert {len(column) for column in file["entry/data"].values()} == {frames}
         assert_right(file, 0, frames)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_records_survive_kill_9_with_the_frames_they_tell_of(tmp_path, seed):
+    chance = random.Random(seed)
+    with writer(tmp_path, "--tuned") as process:
+        for _ in range(chance.randint(1, 30)):
+            flushed = int(process.stdout.readline().split()[1])
+        process.kill()
+    name = str(tmp_path / "run.h5")
+    report = check_file(name)
+    assert report.intact, str(report)
+    assert report.frames >= flushed
+    frames = repair_file(name).frames
+    with h5py.File(name, "r") as file:
+        told = [r["stop"] for r in read_tuning(file) if r["event"] == "told"]
+        used = file["entry/data/used"][:flushed]
+    assert told == list(range(BLOCK, BLOCK * len(told) + 1, BLOCK))
+    assert told[-1] >= flushed
+    assert np.flatnonzero(used == 0).tolist() == list(range(0, flushed, BLOCK))
+    assert frames == report.frames
+
+
+def test_a_reader_finds_records_with_their_frames(tmp_path):
+    with writer(tmp_path, "--tuned") as process:
+        for _ in range(8):
+            flushed = int(process.stdout.readline().split()[1])
+            with open_run(tmp_path / "run.h5") as file:
+                frames = len(file["entry/data/keep"])
+                told = max(r["stop"] for r in read_tuning(file) if r["event"] == "told")
+            assert told >= frames >= flushed
+            report = check_file(tmp_path / "run.h5")
+            assert report.intact, str(report)
+
+
+def test_a_full_disk_keeps_records_whole(tmp_path):
+    with writer(tmp_path, "--tuned", "--limit", "3000000") as process:
+        process.stdout.read()
+        assert process.wait() == 0
+    repair_file(tmp_path / "run.h5")
+    with open_run(tmp_path / "run.h5") as file:
+        told = [r["stop"] for r in read_tuning(file) if r["event"] == "told"]
+        assert told == list(range(BLOCK, BLOCK * len(told) + 1, BLOCK))
+        assert len(file["entry/data/keep"]) in (told[-1], told[-1] + BLOCK)
