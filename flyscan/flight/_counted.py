@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from ..errors import WatchdogError
+from ..errors import CaptureError, WatchdogError
+from ._block import Block
 from ._clock import Clock
 from ._contract import Capture
 from ._path import Path
@@ -31,6 +32,9 @@ class CountedCapture:
 
     A train of timed triggers is never cut: a detector would keep the frame of the row that was
     under way, and the capture would not. It comes to its end instead, and so does the sweep.
+
+    A trigger that made no row ends the flight. A detector may have its frame all the same, or not;
+    from there on nobody could tell by its number which row a frame belongs to.
 
     Whatever else the contract has is handed through.
 
@@ -112,6 +116,40 @@ class CountedCapture:
         """
         await self._count(last=True)
         return await self._capture.disarm()
+
+    async def captured(self) -> int:
+        """As any capture.
+
+        Raises:
+            CaptureError: the latest triggers made no row.
+        """
+        rows = await self._capture.captured()
+        if rows < self._made:
+            raise self._rowless(rows, self._made)
+        return rows
+
+    async def blocks(self) -> AsyncIterator[Block]:
+        """As any capture.
+
+        Raises:
+            CaptureError: triggers made no row.
+        """
+        expected = 0
+        async for block in self._capture.blocks():
+            if block.first != expected:
+                raise self._rowless(expected, block.first)
+            expected = block.stop
+            yield block
+
+    def _rowless(self, first: int, stop: int) -> CaptureError:
+        which = f"trigger {first}" if stop == first + 1 else f"triggers {first} to {stop - 1}"
+        return CaptureError(
+            f"{which} of the flight made no row, so that rows and frames of {self._detectors} "
+            "would not match from there on",
+            device=self._capture.name,
+            remedy="check the trigger wiring, and that the exposure is shorter than the time "
+            "between triggers; fly again",
+        )
 
     def _note(self, point: int) -> int:
         """Count the triggers made up to `point`."""

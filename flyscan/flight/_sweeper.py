@@ -226,8 +226,13 @@ class Sweeper:
             self._wheel.continued(rest, self._route.line_of(index), self._route.pass_of(index))
         return part.end_point
 
+    def _bridge(self, part: Segment) -> int:
+        """Points that are flown in the time a sweep of their segment takes beside its points."""
+        overhead = plan_sweep(part, part.first_point, self.limits).duration - part.duration
+        return int(overhead / part.period)
+
     def _divert(self, rest: Segment | None) -> list[Segment]:
-        again = self._itinerary.divert(rest)
+        again = self._itinerary.divert(rest, self._bridge)
         for part in again:
             self._intake.account(part).flown = False
         return again

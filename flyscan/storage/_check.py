@@ -165,6 +165,13 @@ def _check_row(tally: FlightTally, row: LedgerRow, stored: int) -> Iterator[Prob
             Kind.DAMAGED,
             f"{name}: the ledger has {row.waived} points given up, the record {waived}",
         )
+    first, stop = tally.path.span(row.segment)
+    strays = [point for point in row.lost if not first <= point < stop]
+    if strays:
+        yield Problem(
+            Kind.DAMAGED,
+            f"{name}: the ledger has lost point {strays[0]}, which is not in the segment",
+        )
     if not row.closes:
         kind = Kind.INCOMPLETE if row.captured == row.stored else Kind.DAMAGED
         yield Problem(
@@ -185,4 +192,5 @@ def _summary(tally: FlightTally, ledger: Mapping[tuple[int, int], LedgerRow]) ->
         kept=int((tally.kept_of_point == 1).sum()),
         closed=closed,
         waived=tally.waived,
+        lost=sum(len(row.lost) for (flight, _), row in ledger.items() if flight == tally.number),
     )

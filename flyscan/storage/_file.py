@@ -106,9 +106,10 @@ class RunFileWriter:
     def add_ledger(self, row: LedgerRow) -> None:
         """Store a row of the ledger."""
         parts = self._parts
-        with _all_or_none(parts.missing, parts.ledger):
+        with _all_or_none(parts.missing, parts.lost, parts.ledger):
             parts.missing.append(np.array(row.missing, np.int64))
-            parts.ledger.append(ledger_record(row, parts.missing.rows))
+            parts.lost.append(np.array(row.lost, np.int64))
+            parts.ledger.append(ledger_record(row, parts.missing.rows, parts.lost.rows))
 
     def add_monitor(self, name: str, time_ns: IntArray, values: FloatArray) -> None:
         """Store samples of a slow channel."""

@@ -40,10 +40,11 @@ _COUNTS = (
 
 LEDGER_DTYPE = np.dtype(
     [(name, "<i8") for name in _COUNTS]
-    + [("missing_stop", "<i8")]
+    + [("missing_stop", "<i8"), ("lost_stop", "<i8")]
     + [(phase, "<f8") for phase in PHASES]
 )
-"""A row of the ledger; `missing_stop` ends its points in the list of missing ones."""
+"""A row of the ledger; `missing_stop` ends its points in the list of missing ones, `lost_stop` in
+that of the lost ones."""
 
 _TABLE_CHUNK = 1024
 _TEXT_CHUNK = 16384
@@ -56,6 +57,7 @@ class Skeleton:
     columns: dict[str, Appendable]
     ledger: Appendable
     missing: Appendable
+    lost: Appendable
     path_flight: Appendable
     path_stop: Appendable
     path_json: Appendable
@@ -76,6 +78,7 @@ class Skeleton:
             self.tuning_stop,
             *logs,
             self.missing,
+            self.lost,
             self.ledger,
         )
 
@@ -109,6 +112,7 @@ def build(file: Any, run: RunFile, layout: Layout) -> Skeleton:
         columns=_data(_group(entry, "data", "NXdata"), layout, run.epoch_ns),
         ledger=Appendable.create(ledger, "rows", LEDGER_DTYPE, (_TABLE_CHUNK,)),
         missing=Appendable.create(ledger, "missing", "<i8", (_TABLE_CHUNK,)),
+        lost=Appendable.create(ledger, "lost", "<i8", (_TABLE_CHUNK,)),
         path_flight=Appendable.create(paths, "flight", "<i4", (_TABLE_CHUNK,)),
         path_stop=Appendable.create(paths, "stop", "<i8", (_TABLE_CHUNK,)),
         path_json=Appendable.create(paths, "json", "|u1", (_TEXT_CHUNK,)),
@@ -119,11 +123,11 @@ def build(file: Any, run: RunFile, layout: Layout) -> Skeleton:
     )
 
 
-def ledger_record(row: LedgerRow, missing_stop: int) -> np.ndarray[Any, Any]:
+def ledger_record(row: LedgerRow, missing_stop: int, lost_stop: int) -> np.ndarray[Any, Any]:
     """One row of the ledger as a record array of length 1."""
     values = [getattr(row, name) for name in _COUNTS]
     phases = [float(row.phases.get(phase, 0.0)) for phase in PHASES]
-    return np.array([(*values, missing_stop, *phases)], dtype=LEDGER_DTYPE)
+    return np.array([(*values, missing_stop, lost_stop, *phases)], dtype=LEDGER_DTYPE)
 
 
 def _group(parent: Any, name: str, kind: str) -> Any:

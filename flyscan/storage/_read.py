@@ -94,16 +94,17 @@ def read_tuning(file: Any) -> list[dict[str, Any]]:
 def read_ledger(file: Any) -> list[LedgerRow]:
     """Every row of the ledger, in the order they were stored."""
     group = file["/entry/ledger"]
-    missing = group["missing"][()]
     stored = group["rows"].dtype.names  # files of earlier versions have fewer
-    counts = [n for n in stored if n not in PHASES and n != "missing_stop"]
+    lists = {name: group[name][()] for name in ("missing", "lost") if name in group}
+    counts = set(stored) - {*PHASES, *(f"{name}_stop" for name in lists)}
+    starts = dict.fromkeys(lists, 0)
     rows: list[LedgerRow] = []
-    start = 0
     for record in group["rows"][()]:
-        stop = int(record["missing_stop"])
         values: dict[str, Any] = {name: int(record[name]) for name in counts}
-        values["missing"] = tuple(int(point) for point in missing[start:stop])
+        for name, points in lists.items():
+            stop = int(record[f"{name}_stop"])
+            values[name] = tuple(points[starts[name] : stop].tolist())
+            starts[name] = stop
         values["phases"] = {phase: float(record[phase]) for phase in PHASES}
         rows.append(LedgerRow(**values))
-        start = stop
     return rows

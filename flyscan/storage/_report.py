@@ -24,6 +24,7 @@ class FlightReport:
         kept: points with exactly one kept frame.
         closed: segments whose ledger row closes.
         waived: points that a decision gave up.
+        lost: how often a point had to be flown again because its trigger made no row.
     """
 
     flight: int
@@ -33,6 +34,7 @@ class FlightReport:
     kept: int
     closed: int
     waived: int = 0
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,10 @@ class CheckReport:
         yield f"{self.path}: {self.frames} frames, {state}"
         for flight in self.flights:
             waived = f"{flight.waived} given up, " if flight.waived else ""
+            lost = f"{flight.lost} points flown again, " if flight.lost else ""
             yield (
                 f"flight {flight.flight}: {flight.kept} of {flight.points} points kept once, "
-                f"{waived}{flight.frames} frames, "
+                f"{waived}{flight.frames} frames, {lost}"
                 f"{flight.closed} of {flight.segments} segments closed"
             )
         if self.documents is not None:

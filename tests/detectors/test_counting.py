@@ -10,7 +10,7 @@ from ophyd_async.core import AsyncStatus, DetectorTrigger, TriggerInfo
 from scanspec.specs import Fly, Linspace
 
 from flyscan.devices import FlyingDetectors
-from flyscan.errors import LedgerError, LimitError, WatchdogError
+from flyscan.errors import CaptureError, LedgerError, LimitError, WatchdogError
 from flyscan.flight import ManualClock, Path
 from flyscan.flight._counted import CountedCapture
 from flyscan.flight._sweep import plan_sweep
@@ -255,6 +255,37 @@ async def test_the_next_line_begins_when_the_last_is_counted():
     rig.capture.counted(1)
     await begin
     assert len(rig.questions) == 1
+
+
+async def test_a_trigger_without_a_row_is_named():
+    rig = Counted()
+    rig.box.capture.lose = {3: 1}
+    await rig.capture.arm(PATH, 0)
+    rows: list[int] = []
+
+    async def read() -> None:
+        async for block in rig.capture.blocks():
+            rows.extend(range(block.first, block.stop))
+
+    reading = asyncio.ensure_future(read())
+    await rig.fly(0)
+    with pytest.raises(CaptureError) as caught:
+        await rig.going(reading)
+    assert rows == [0, 1, 2]
+    assert str(caught.value) == (
+        "box.capture: trigger 3 of the flight made no row, so that rows and frames of cam would "
+        "not match from there on. Remedy: check the trigger wiring, and that the exposure is "
+        "shorter than the time between triggers; fly again"
+    )
+
+
+async def test_a_last_trigger_without_a_row_is_named():
+    rig = Counted()
+    rig.box.capture.lose = {4: 1}
+    await rig.capture.arm(PATH, 0)
+    await rig.fly(0)
+    with pytest.raises(CaptureError, match="trigger 4 of the flight made no row, so that"):
+        await rig.capture.captured()
 
 
 async def test_the_last_count_is_a_question_of_its_own():

@@ -95,10 +95,10 @@ def test_flights_of_one_run_go_on_counting(fly):
     check_complete(fly(flights=2, lines=2), 60)
 
 
-def failed(run: dict[str, Any], text: str) -> None:
+def failed(run: dict[str, Any], text: str, error: str = "LedgerError") -> None:
     """The run failed of the camera, no later than the line after the one concerned began."""
     assert run["exit_status"] == "fail"
-    assert run["error"] == f"LedgerError: {run['reason']}"
+    assert run["error"] == f"{error}: {run['reason']}"
     assert text in run["reason"]
     described(run)
     check_rest(run)
@@ -116,6 +116,15 @@ def test_an_extra_frame_is_named_before_the_next_line(fly, at):
     line = at // 15
     failed(run, f"cam: segment {line}: 16 frames for 15 triggers. Remedy: look for noise")
     assert len(run["rows"]["time"]) == 15 * (line + 1)
+
+
+@pytest.mark.parametrize(("at", "which"), [(20, "triggers 20 to 21"), (59, "trigger 59")])
+def test_a_trigger_without_a_row_ends_the_flight(fly, at, which):
+    """The camera may have seen it: frames would not be those of the rows any more."""
+    run = fly(faults=[{"kind": "lost_trigger", "at": at}])
+    said = f"panda: {which} of the flight made no row, so that rows and frames of cam would not"
+    failed(run, said, "CaptureError")
+    check_pairs(run, described(run))
 
 
 def test_the_next_line_waits_for_late_frames_and_the_log_says_so(fly):

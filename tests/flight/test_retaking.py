@@ -164,6 +164,30 @@ async def test_triggers_that_never_come_are_given_up() -> None:
     assert r.sink.column("point").tolist() == list(range(12))
 
 
+async def test_neighbours_are_flown_in_one_sweep_where_that_is_sooner() -> None:
+    """A sweep costs 0.1 s beside its points, as much as 5 of these."""
+    lost = {5: 1, 9: 1, 30: 1, 31: 1, 37: 1}
+    r = await losing(lost, LINE)
+    points = r.sink.column("point").astype(int).tolist()
+    assert points[:35] == [p for p in range(40) if p not in lost]
+    assert points[35:] == [*range(5, 10), 30, 31, 37]
+    assert r.sink.ledger[-1].sweeps == 4
+
+
+async def test_a_retake_goes_on_with_the_rest_where_that_is_sooner() -> None:
+    r = Rehearsal(LINE)
+    r.box.capture.lose = {12: 1}
+    await r.clock.run(r.flight.prepare())
+    r.flight.kickoff()
+    while len(r.sink.column("point")) < 14:
+        await r.clock.advance(0.005)
+    await r.clock.run(r.flight.hold("user"))
+    r.flight.release("user")
+    await r.clock.run(r.flight.wait())
+    check_retaken(r, {12: 1})
+    assert r.sink.ledger[-1].sweeps == 2
+
+
 # --- triggers the box did not count ---------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import h5py
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from flyscan.errors import StorageError
-from flyscan.storage import CheckReport, Hdf5Sink, Kind, check_file
+from flyscan.storage import CheckReport, Hdf5Sink, Kind, check_file, read_ledger
 from tests.storage.documents import Documents, compose
 from tests.storage.runs import fly, frames, ledger_row, run_file, snake
 
@@ -98,6 +99,39 @@ async def test_a_ledger_that_does_not_close_is_told(tmp_path):
         "incomplete: flight 0 segment 0: the ledger does not close: 10 points planned, "
         "8 frames captured, 8 stored, 8 kept, 0 given up, 2 missing"
     )
+
+
+async def test_points_flown_again_for_want_of_a_row_are_told(tmp_path):
+    path = snake()
+    sink = Hdf5Sink()
+    name = await sink.open(run_file(tmp_path))
+    await sink.begin_flight(0, path.to_dict())
+    await sink.append(frames(0, range(30), path))
+    lost = [(3, 3, 4), (), (29,)]
+    for segment in range(3):
+        await sink.add_ledger(replace(ledger_row(path, segment), lost=lost[segment]))
+    await sink.close()
+    with h5py.File(name) as file:
+        assert [row.lost for row in read_ledger(file)] == lost
+    report = check_file(name)
+    assert report.ok
+    assert report.flights[0].lost == 4
+    assert "30 frames, 4 points flown again, 3 of 3 segments closed" in str(report)
+
+
+async def test_a_lost_point_of_another_segment_is_told(tmp_path):
+    path = snake()
+    sink = Hdf5Sink()
+    name = await sink.open(run_file(tmp_path))
+    await sink.begin_flight(0, path.to_dict())
+    await sink.append(frames(0, range(30), path))
+    for segment in range(3):
+        await sink.add_ledger(replace(ledger_row(path, segment), lost=(10,)))
+    await sink.close()
+    assert texts(check_file(name)) == [
+        f"damaged: flight 0 segment {n}: the ledger has lost point 10, which is not in the segment"
+        for n in (0, 2)
+    ]
 
 
 @pytest.mark.parametrize(
