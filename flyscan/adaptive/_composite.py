@@ -3,15 +3,50 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from importlib.metadata import entry_points
+from typing import Any, cast
 
 from ..errors import ConfigurationError
 from ._policy import LineContext, Plan, Policy, Proposal, Situation
 from ._rows import Rows
 
-__all__ = ["Composite", "policy_from_dict"]
+__all__ = ["Composite", "policy_from_dict", "require_allowed"]
+
+
+def require_allowed(data: Any, listed: Collection[str]) -> None:
+    """Check that only policies that may be loaded are named, at any depth of `data`.
+
+    Those of flyscan may be, those that are listed, and those that installed packages register
+    as entry points ``flyscan.policies``.
+
+    Raises:
+        ConfigurationError: another class is named.
+    """
+    registered = {point.value for point in entry_points(group="flyscan.policies")}
+    for path in _classes_named(data):
+        ours = re.fullmatch(r"flyscan\.adaptive:\w+", path) is not None
+        if not ours and path not in registered and path not in listed:
+            raise ConfigurationError(
+                f"the flight host may not load {path!r}",
+                device="policy",
+                remedy="list it under `policies` in the host's configuration, or register it as "
+                "an entry point 'flyscan.policies'",
+            )
+
+
+def _classes_named(data: Any) -> Iterator[str]:
+    if isinstance(data, Mapping):
+        found = cast("Mapping[str, Any]", data)
+        if "class" in found:
+            yield str(found["class"])
+        for value in found.values():
+            yield from _classes_named(value)
+    elif isinstance(data, list | tuple):
+        for value in cast("Sequence[Any]", data):
+            yield from _classes_named(value)
 
 
 def policy_from_dict(data: Mapping[str, Any]) -> Policy:

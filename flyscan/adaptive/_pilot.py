@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigurationError
-from ..flight import Clock, FloatArray, Frames, Helm, Pilot, Segment, Trigger
-from ._composite import policy_from_dict
+from ..flight import Clock, FloatArray, Frames, Helm, Pilot, Segment, Steered, Trigger
+from ._composite import policy_from_dict, require_allowed
 from ._policy import (
     Finish,
     GoBack,
@@ -136,6 +136,31 @@ class AdaptivePilot(Pilot):
         self._latency = max(helm.scene.motion.horizon, LATENCY_GUESS)
         self._began: float | None = None
         self._holding = False
+
+    @classmethod
+    def configured(
+        cls, config: Mapping[str, Any], clock: Clock, policies: Collection[str]
+    ) -> Callable[[int], Steered]:
+        """How the flights of a host are steered.
+
+        Args:
+            config: fields of :class:`SteeringConfig`.
+            clock: the host's.
+            policies: class paths of policies that may be loaded beside our own.
+
+        Raises:
+            ConfigurationError: the configuration makes no sense, or names other classes.
+        """
+        settings = SteeringConfig.from_dict(config)
+        require_allowed(settings.policy, policies)
+        policy_from_dict(settings.policy)
+
+        def steered(epoch_ns: int) -> Steered:
+            return Steered(
+                lambda helm: cls(settings, helm, clock), settings.i0, settings.nominal_i0, epoch_ns
+            )
+
+        return steered
 
     # --- before the flight -----------------------------------------------------------------
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
-from typing import cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 from bluesky.protocols import StreamAsset
 from event_model import DataKey, StreamDatum, StreamResource
 
 from .. import storage
+from ..flight import Channel, RunFile
 
-__all__ = ["StreamDocuments"]
+__all__ = ["StreamDocuments", "file_layout"]
+
+
+def file_layout(about: Mapping[str, Any], *, tuned: bool) -> RunFile:
+    """The layout of a run's file follows from what the host said when connecting."""
+    channels = tuple(Channel.from_dict(c) for c in about["channels"])
+    axes = {axis: limits["unit"] for axis, limits in about["axes"].items()}
+    return RunFile("/", "run", channels, axes, {}, 0, tuned=tuned)
 
 
 class StreamDocuments:

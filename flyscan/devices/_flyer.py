@@ -38,14 +38,21 @@ from ..errors import (
     LedgerError,
     error_from_dict,
 )
-from ..flight import Channel, Path, RunFile
+from ..flight import Path
 from ..flight.host import Host
 from ..storage import file_uri, stream_resources
 from ._axis import HostAxis
 from ._detectors import FlyingDetectors
-from ._documents import StreamDocuments
+from ._documents import StreamDocuments, file_layout
 from ._guard import Guard
-from ._keys import ledger_keys, preview_keys
+from ._keys import (
+    configuration_keys,
+    ledger_keys,
+    ledger_row,
+    preview_keys,
+    tuning_keys,
+    tuning_row,
+)
 from ._pages import PageStream
 
 __all__ = ["Flyer"]
@@ -84,6 +91,7 @@ class Flyer(
         self.guard = Guard(self._rest)
         self.preview = PageStream()
         self.ledger = PageStream()
+        self.tuning = PageStream()
         self._about: dict[str, Any] = {}
         self._hinted: tuple[str, ...] | None = None
         self._staged = False
@@ -121,6 +129,7 @@ class Flyer(
         channels = self._about["channels"]
         self.preview.define(preview_keys(self._rig, channels), self._hints(channels))
         self.ledger.define(ledger_keys(self._rig))
+        self.tuning.define(tuning_keys(self._rig))
         self._host.subscribe(self._rig, self._on_event)
 
     def hint(self, *channels: str) -> None:
@@ -178,16 +187,8 @@ class Flyer(
         }
 
     async def describe_configuration(self) -> dict[str, DataKey]:
-        return {
-            f"{self.name}-{key}": {
-                "source": f"flyscan://{self._rig}/{key}",
-                "dtype": "number",
-                "dtype_numpy": "<f8",
-                "shape": [],
-                "units": "s",
-            }
-            for key in ("min_period", "block_period")
-        }
+        keys = configuration_keys(self._rig)
+        return {f"{self.name}-{column}": key for column, key in keys.items()}
 
     # --- staging ---------------------------------------------------------------------------
 
@@ -212,6 +213,7 @@ class Flyer(
         self._detectors = None
         self.preview.clear()
         self.ledger.clear()
+        self.tuning.clear()
 
     def unstage(self) -> AsyncStatus[None]:
         """Stop what flies, close the file, put settings back; the stop is under way on return."""
@@ -241,31 +243,36 @@ class Flyer(
     # --- flying ----------------------------------------------------------------------------
 
     def prepare(
-        self, value: Path | Mapping[str, Any], detectors: FlyingDetectors | None = None
+        self,
+        value: Path | Mapping[str, Any],
+        detectors: FlyingDetectors | None = None,
+        steering: Mapping[str, Any] | None = None,
     ) -> AsyncStatus[None]:
         """Check a path (or its dict), open the run's file, arm, and go to the first run-up.
 
         A pause makes the RunEngine ask for the same again while the first is under way, or
         done; both then get the same status. `detectors` fly along and are armed already.
+        `steering` says what tunes the flight while it flies, as JSON-able fields of
+        :class:`flyscan.adaptive.SteeringConfig`; it is for all flights of a run or for none.
         """
         path = value if isinstance(value, Path) else Path.from_dict(value)
-        key = repr(path.to_dict())
+        key = repr((path.to_dict(), steering))
         if self._prepared is not None and self._prepared[0] == key:
             status = self._prepared[1]
             if status.success or not status.done:
                 return status
         self._detectors = detectors
-        status = AsyncStatus(self._prepare(path), name=self.name)
+        status = AsyncStatus(self._prepare(path, steering), name=self.name)
         self._prepared = key, status
         return status
 
-    async def _prepare(self, path: Path) -> None:
+    async def _prepare(self, path: Path, steering: Mapping[str, Any] | None) -> None:
         if not self._staged:
             raise ConfigurationError("is not staged", device=self.name, remedy=USE_OUR_PLANS)
         data = path.to_dict()
         await self._host.call("validate", flyer=self._rig, path=data)
         if self._file is None and self._staged:
-            await self._open_file()
+            await self._open_file(tuned=steering is not None)
         self._error = None
         self._told_to_stop = not self._staged
         self._ended.clear()
@@ -273,7 +280,7 @@ class Flyer(
         self._rows_total = path.points
         if self._staged:
             with self._stopped_quietly():
-                await self._host.call("prepare", flyer=self._rig, path=data)
+                await self._host.call("prepare", flyer=self._rig, path=data, steering=steering)
 
     @contextmanager
     def _stopped_quietly(self) -> Generator[None]:
@@ -288,7 +295,7 @@ class Flyer(
             if not self._told_to_stop:
                 raise
 
-    async def _open_file(self) -> None:
+    async def _open_file(self, *, tuned: bool) -> None:
         info = self._path_provider(self.name)
         answer = await self._host.call(
             "open_run",
@@ -297,17 +304,12 @@ class Flyer(
             filename=info.filename,
             start={"device": self.name},
             detectors=[] if self._detectors is None else self._detectors.names,
+            tuned=tuned,
         )
         self._file = str(answer["file"])
         self._documents = StreamDocuments(
-            self.name, file_uri(self._file), stream_resources(self._run_file())
+            self.name, file_uri(self._file), stream_resources(file_layout(self._about, tuned=tuned))
         )
-
-    def _run_file(self) -> RunFile:
-        """The layout of the file follows from what the host said when connecting."""
-        channels = tuple(Channel.from_dict(c) for c in self._about["channels"])
-        axes = {axis: limits["unit"] for axis, limits in self.axes.items()}
-        return RunFile("/", "run", channels, axes, {}, 0)
 
     @property
     def file(self) -> str | None:
@@ -465,12 +467,11 @@ class Flyer(
             self._flushed = event["frames"]
             self._point = event["point"]
         elif kind == "preview":
-            row = event["row"]
-            self.preview.add(row["time"], row)
+            self.preview.add(event["row"]["time"], event["row"])
         elif kind == "ledger":
-            row = event["row"]
-            counts = {key: len(row[key]) for key in ("missing", "lost")}
-            self.ledger.add(time.time(), {**row, "waiting": 0.0, **row["phases"], **counts})
+            self.ledger.add(time.time(), ledger_row(event["row"]))
+        elif kind == "tuning":
+            self.tuning.add(time.time(), tuning_row(event["row"]))
         elif kind == "count":
             task = asyncio.ensure_future(self._count(event))
             self._counting.add(task)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from event_model import DataKey
 
-__all__ = ["ledger_keys", "preview_keys"]
+__all__ = [
+    "configuration_keys",
+    "ledger_keys",
+    "ledger_row",
+    "preview_keys",
+    "tuning_keys",
+    "tuning_row",
+]
+
+NUMPY = {"integer": "<i8", "number": "<f8", "string": "|O"}
 
 LEDGER = {
     "flight": ("", "integer"),
@@ -17,6 +27,7 @@ LEDGER = {
     "stored": ("", "integer"),
     "kept": ("", "integer"),
     "missing": ("", "integer"),
+    "waived": ("", "integer"),
     "lost": ("", "integer"),
     "holds": ("", "integer"),
     "sweeps": ("", "integer"),
@@ -24,6 +35,23 @@ LEDGER = {
     "turnaround": ("s", "number"),
     "reconfiguration": ("s", "number"),
     "waiting": ("s", "number"),
+}
+
+
+TUNING = {
+    "number": ("", "integer"),
+    "flight": ("", "integer"),
+    "segment": ("", "integer"),
+    "block": ("", "integer"),
+    "cause": ("", "string"),
+    "velocity": ("", "number"),
+    "step": ("", "number"),
+    "proposed": ("", "string"),
+    "applied": ("", "string"),
+    "reason": ("", "string"),
+    "effective_point": ("", "number"),
+    "latency": ("s", "number"),
+    "decided_at": ("s", "number"),
 }
 
 
@@ -42,15 +70,42 @@ def preview_keys(rig: str, channels: Iterable[Mapping[str, Any]]) -> dict[str, D
 
 def ledger_keys(rig: str) -> dict[str, DataKey]:
     """Columns of the ledger stream: the account of one segment and where its time went."""
+    return _columns(rig, LEDGER)
+
+
+def configuration_keys(rig: str) -> dict[str, DataKey]:
+    """What a flyer's descriptor says of its capture, in seconds."""
+    return _columns(rig, dict.fromkeys(("min_period", "block_period"), ("s", "number")))
+
+
+def ledger_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The account of a segment as a row of the ledger stream."""
+    counts = {key: len(row[key]) for key in ("missing", "lost")}
+    return {**row, "waiting": 0.0, **row["phases"], **counts}
+
+
+def tuning_keys(rig: str) -> dict[str, DataKey]:
+    """Columns of the tuning stream: one decision each, plans and proposals as JSON texts."""
+    return _columns(rig, TUNING)
+
+
+def tuning_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A decision as a row of the tuning stream."""
+    texts = {name: json.dumps(row[name]) for name in ("proposed", "applied")}
+    old = {name: row["old"].get(name) for name in ("velocity", "step")}
+    return {**row, **texts, **old, "decided_at": row["time"]}
+
+
+def _columns(rig: str, table: Mapping[str, tuple[str, str]]) -> dict[str, DataKey]:
     return {
         column: _scalar(
             f"flyscan://{rig}/{column}",
             dtype,
-            "<i8" if dtype == "integer" else "<f8",
+            NUMPY[dtype],
             unit,
-            0 if dtype == "integer" else 3,
+            3 if dtype == "number" else 0,
         )
-        for column, (unit, dtype) in LEDGER.items()
+        for column, (unit, dtype) in table.items()
     }
 
 

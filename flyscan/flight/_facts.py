@@ -40,11 +40,12 @@ class Facts:
         self._i0 = i0
         self.nominal = nominal
 
-    def of(self, block: Block, parts: Iterable[tuple[Segment, slice, int]]) -> RowFacts:
+    def of(self, block: Block, parts: Iterable[tuple[Segment, slice, int, int]]) -> RowFacts:
         """Facts of a block.
 
         Args:
-            parts: segment, rows and pass number of each stretch of the block, in order.
+            parts: segment, rows, first point and pass number of each stretch of the block, in
+                order.
         """
         n = len(block)
         facts = RowFacts(
@@ -54,30 +55,36 @@ class Facts:
             self._flux(block),
             np.zeros(n, np.int64),
         )
-        for segment, part, number in parts:
+        for segment, part, point, number in parts:
             facts.passes[part] = number
-            facts.start[part], facts.stop[part] = self._extent(segment, block, part)
+            facts.start[part], facts.stop[part] = self._extent(segment, block, part, point)
             facts.dwell[part] = self._dwell(segment, block, part, facts)
         return facts
 
-    def _extent(self, segment: Segment, block: Block, part: slice) -> tuple[FloatArray, FloatArray]:
+    def _extent(
+        self, segment: Segment, block: Block, part: slice, point: int
+    ) -> tuple[FloatArray, FloatArray]:
         axis = segment.fast
         if axis is None or axis not in self._position:
             nowhere = np.full(part.stop - part.start, np.nan)
             return nowhere, nowhere
         if axis in self._ends:
-            low, high = (np.asarray(block.columns[n][part], float) for n in self._ends[axis])
+            low, high = (_column(block, name, part) for name in self._ends[axis])
             return (low, high) if segment.step > 0 else (high, low)
-        middle = np.asarray(block.columns[self._position[axis]][part], float)
-        half = _velocity(middle, block.time_ns[part], segment) * block.exposure[part] / 2
-        return middle - half, middle + half
+        middle = _column(block, self._position[axis], part)
+        velocity = _velocity(middle, block.time_ns[part], segment, point)
+        half: FloatArray = velocity * block.exposure[part] / 2
+        begin: FloatArray = middle - half
+        end: FloatArray = middle + half
+        return begin, end
 
     def _dwell(self, segment: Segment, block: Block, part: slice, facts: RowFacts) -> FloatArray:
         if segment.trigger is Trigger.TIME or segment.fast is None:
             return np.full(part.stop - part.start, segment.period)
         moved = np.abs(facts.stop[part] - facts.start[part])
         with np.errstate(divide="ignore", invalid="ignore"):
-            return abs(segment.step) * block.exposure[part] / moved
+            dwell: FloatArray = abs(segment.step) * block.exposure[part] / moved
+        return dwell
 
     def _flux(self, block: Block) -> FloatArray:
         """Relative flux of every row."""
@@ -93,10 +100,16 @@ class Facts:
         return rate / self.nominal
 
 
-def _velocity(position: FloatArray, time_ns: IntArray, segment: Segment) -> FloatArray | float:
+def _column(block: Block, name: str, part: slice) -> FloatArray:
+    return np.asarray(block.columns[name][part], np.float64)
+
+
+def _velocity(position: FloatArray, time_ns: IntArray, segment: Segment, point: int) -> FloatArray:
     """Velocity between neighbouring rows; the planned one for a row alone."""
     if len(position) < 2:
-        return segment.velocity[segment.fast or ""]
+        seconds, knots = segment.knots(point)
+        way = knots[segment.fast or ""]
+        return np.full(len(position), (way[1] - way[0]) / (seconds[1] - seconds[0]))
     velocity: FloatArray = np.diff(position) / (np.diff(time_ns) / 1e9)
     inner: FloatArray = (velocity[1:] + velocity[:-1]) / 2
     return np.concatenate((velocity[:1], inner, velocity[-1:]))

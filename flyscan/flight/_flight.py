@@ -13,6 +13,7 @@ from ._belongings import Belongings
 from ._changed import Changed
 from ._clock import Clock
 from ._contract import Capture, Motion
+from ._dead_time import DeadTimes
 from ._facts import Facts
 from ._frames import Sink
 from ._intake import Intake
@@ -49,6 +50,7 @@ class Flight:
         holds: reasons to hold from the beginning: nothing moves before they end.
         journal: where to note what a later process must put back if this one is killed.
         steered: what steers it; None for a flight that goes as planned.
+        dead_times: of detectors whose counts are to be corrected.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Flight:
         holds: frozenset[str] = frozenset(),
         journal: Journal | None = None,
         steered: Steered | None = None,
+        dead_times: DeadTimes | None = None,
     ) -> None:
         self._motion = motion
         self._capture = capture
@@ -95,8 +98,17 @@ class Flight:
         self._steered = steered
         self._pilot: Pilot | None = None
         self._wheel: Wheel | None = None
+        self._dead_times = dead_times or DeadTimes("flight", {})
         self._recorder = Recorder(
-            capture, sink, monitors, self._intake, clock, listener, self._options, self._changed
+            capture,
+            sink,
+            monitors,
+            self._intake,
+            clock,
+            listener,
+            self._options,
+            self._changed,
+            self._dead_times,
         )
         self._status = Status(listener, self._changed, lambda: self._intake.next_point, holds)
         self._sweeper = Sweeper(
@@ -182,7 +194,9 @@ class Flight:
 
     async def _board(self, steered: Steered) -> None:
         """Let the pilot look at what is to be flown, and refuse it."""
-        channels = (*self._capture.channels(), *(m.channel for m in self._monitors))
+        captured = self._capture.channels()
+        derived = self._dead_times.channels(captured)
+        channels = (*captured, *derived, *(m.channel for m in self._monitors))
         scene = Scene(
             path=self._path,
             limits=self._sweeper.limits,

@@ -226,7 +226,7 @@ class Intake:
             return None
         number = self._route.pass_of
         facts = self._facts.of(
-            block, [(p.segment, p.rows, number(p.segment.index)) for p in pieces]
+            block, [(p.segment, p.rows, p.point, number(p.segment.index)) for p in pieces]
         )
         self.last_stop = float(facts.stop[-1])
         return facts

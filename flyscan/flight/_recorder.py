@@ -12,6 +12,7 @@ from ._block import Block
 from ._changed import Changed
 from ._clock import Clock
 from ._contract import Capture
+from ._dead_time import DeadTimes
 from ._frames import Sink
 from ._intake import Intake
 from ._ledger import LedgerRow
@@ -58,6 +59,7 @@ class Recorder:
         listener: Listener,
         options: FlightOptions,
         changed: Changed,
+        dead_times: DeadTimes,
     ) -> None:
         self._capture = capture
         self._sink = sink
@@ -67,7 +69,9 @@ class Recorder:
         self._listener = listener
         self._options = options
         self._changed = changed
-        channels = (*capture.channels(), *(m.channel for m in monitors))
+        self._dead_times = dead_times
+        captured = capture.channels()
+        channels = (*captured, *dead_times.channels(captured), *(m.channel for m in monitors))
         self._preview = PreviewSampler(channels, options.preview_period)
         self._due: list[tuple[int, float]] = []
         self._closing: list[tuple[int, LedgerRow]] = []
@@ -184,11 +188,12 @@ class Recorder:
         return self._capture.capabilities.block_period + self._options.data_timeout
 
     def _joined(self, block: Block) -> Block:
-        """The block with the monitors' values at its rows' times."""
-        if not self._monitors:
+        """The block with corrected counts, and the monitors' values at its rows' times."""
+        more = {m.channel.name: m.join(block.time_ns) for m in self._monitors}
+        more |= self._dead_times.columns(block)
+        if not more:
             return block
-        joined = {m.channel.name: m.join(block.time_ns) for m in self._monitors}
-        return Block(block.first, block.time_ns, block.exposure, {**block.columns, **joined})
+        return Block(block.first, block.time_ns, block.exposure, {**block.columns, **more})
 
     @property
     def _delivery(self) -> float:

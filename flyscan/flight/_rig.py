@@ -9,15 +9,18 @@ from typing import Any, cast
 
 from ..errors import BusyError, ConfigurationError, FlightAbortedError
 from ._align import Alignment
+from ._block import Channel
 from ._clock import Clock
 from ._contract import Capture, Motion
 from ._counted import CountedCapture
+from ._dead_time import DeadTimes
 from ._flight import Flight
 from ._frames import RunFile, Sink
 from ._journal import Journal
 from ._limits import AxisLimits, Estimate
 from ._monitor import Monitor
 from ._path import Path
+from ._pilot import Steered
 from ._recorder import FlightOptions, Listener
 from ._state import State
 
@@ -33,6 +36,7 @@ class Rig:
         listener: gets every flight's events.
         alignments: axes whose encoders are aligned before the first flight of a run.
         journal: where flights note what to put back if the process is killed.
+        dead_times: channel to the seconds its detector is blind after a count.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Rig:
         options: FlightOptions | None = None,
         alignments: Mapping[str, Alignment] | None = None,
         journal: Journal | None = None,
+        dead_times: Mapping[str, float] | None = None,
     ) -> None:
         self.name = name
         self.motion = motion
@@ -58,6 +63,8 @@ class Rig:
         self._options = options
         self._alignments = alignments
         self._journal = journal
+        self._dead_times = DeadTimes(name, dead_times or {})
+        self._epoch_ns = 0
         self._sink: Sink | None = None
         self._limits: Mapping[str, AxisLimits] = {}
         self._flights = 0
@@ -101,6 +108,8 @@ class Rig:
         filename: str,
         start: Mapping[str, object],
         detectors: Sequence[str] = (),
+        *,
+        tuned: bool = False,
     ) -> str:
         """Create the file of a run; returns its path.
 
@@ -108,18 +117,21 @@ class Rig:
             directory, filename, start: see :class:`~flyscan.flight.RunFile`.
             detectors: names of those that hang on the capture's triggers and store their frames
                 themselves: an event ``count`` asks for their frames, :meth:`counted` answers.
+            tuned: flights of the run may be steered.
 
         Raises:
             BusyError: a run is open.
             StorageError: the file cannot be created.
         """
         async with self._file:
-            path = await self._open_file(directory, filename, start)
+            path = await self._open_file(directory, filename, start, tuned=tuned)
             if detectors:
                 self._counted = CountedCapture(self.capture, detectors, self._clock, self._listener)
             return path
 
-    async def _open_file(self, directory: str, filename: str, start: Mapping[str, object]) -> str:
+    async def _open_file(
+        self, directory: str, filename: str, start: Mapping[str, object], *, tuned: bool
+    ) -> str:
         if self._sink is not None:
             raise BusyError(
                 "a run is open already",
@@ -127,13 +139,13 @@ class Rig:
                 remedy="unstage the flyer, or stop the other flight first",
             )
         sink = self._sink_factory()
-        channels = (*self.capture.channels(), *(m.channel for m in self.monitors))
+        channels = self._channels()
         axes = {axis: limit.unit for axis, limit in self._limits.items()}
         monitors = {m.name: m.channel.unit for m in self.monitors}
         now_ns = self._clock.epoch_ns + round(self._clock.now() * 1e9)
-        file = RunFile(directory, filename, channels, axes, start, now_ns, monitors)
+        file = RunFile(directory, filename, channels, axes, start, now_ns, monitors, tuned=tuned)
         path = await sink.open(file)
-        self._sink = sink
+        self._sink, self._epoch_ns = sink, now_ns
         self._flights = self._frames = 0
         return path
 
@@ -154,8 +166,13 @@ class Rig:
             (*estimate.remarks, *remarks),
         )
 
-    async def prepare(self, path: Path) -> int:
+    async def prepare(self, path: Path, steered: Callable[[int], Steered] | None = None) -> int:
         """Make a flight ready to kick off; returns its number in the run.
+
+        Args:
+            path: what to fly.
+            steered: gives what steers the flight, from the Unix nanoseconds that times in the
+                run's file count from; None to fly as planned.
 
         Raises:
             FlyscanError: any reason not to fly, before hardware moves.
@@ -190,6 +207,8 @@ class Rig:
             alignments=self._alignments if number == 0 else None,
             holds=frozenset(self._holds),
             journal=self._journal,
+            steered=None if steered is None else steered(self._epoch_ns),
+            dead_times=self._dead_times,
         )
         await flight.prepare()
         self._flights += 1
@@ -243,6 +262,12 @@ class Rig:
             if sink is not None:
                 await sink.close()
 
+    def _channels(self) -> tuple[Channel, ...]:
+        """Every column of the rows."""
+        captured = self.capture.channels()
+        derived = self._dead_times.channels(captured)
+        return (*captured, *derived, *(m.channel for m in self.monitors))
+
     def _current(self) -> Flight:
         if self.flight is None or self.flight.state is State.IDLE:
             raise ConfigurationError(
@@ -256,7 +281,7 @@ class Rig:
 
     def describe(self) -> dict[str, Any]:
         """JSON-able description: channels, axes, capabilities."""
-        channels = (*self.capture.channels(), *(m.channel for m in self.monitors))
+        channels = self._channels()
         return {
             "channels": [channel.to_dict() for channel in channels],
             "axes": {axis: asdict(limit) for axis, limit in self._limits.items()},

@@ -49,6 +49,8 @@ class FlyerConfig:
         options: fields of :class:`~flyscan.flight.FlightOptions`.
         align: axis to ``tolerance`` and ``distance`` (axis units): its encoder is set from the
             motor's position and verified by a small move before the first flight of a run.
+        dead_times: channel to the seconds its detector is blind after a count; a column
+            ``CHANNEL_corrected`` is added.
     """
 
     motion: str
@@ -56,6 +58,7 @@ class FlyerConfig:
     monitors: tuple[str, ...] = ()
     options: Mapping[str, float] = field(default_factory=dict[str, float])
     align: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
+    dead_times: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,9 @@ class HostConfig:
         sink: class path of the storage.
         sink_params: its JSON-able parameters.
         lease: seconds of silence from the client after which the host holds, then stops.
+        pilot: class path of what steers flights.
+        policies: class paths of policies it may load beside those of flyscan and those that
+            installed packages register as entry points ``flyscan.policies``.
     """
 
     controllers: Mapping[str, ControllerConfig]
@@ -75,6 +81,8 @@ class HostConfig:
     sink: str = "flyscan.storage:Hdf5Sink"
     sink_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     lease: float = 30.0
+    pilot: str = "flyscan.adaptive:AdaptivePilot"
+    policies: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> HostConfig:
@@ -95,6 +103,7 @@ class HostConfig:
                     tuple(f.get("monitors", ())),
                     f.get("options", {}),
                     f.get("align", {}),
+                    f.get("dead_times", {}),
                 )
                 for name, f in data["flyers"].items()
             }
@@ -104,7 +113,8 @@ class HostConfig:
                 device="flight host",
                 remedy="give controllers {name: {class, params}}, flyers {name: {motion, capture}}",
             ) from exc
-        rest = {k: data[k] for k in ("sink", "sink_params", "lease") if k in data}
+        rest = {k: data[k] for k in ("sink", "sink_params", "lease", "pilot") if k in data}
+        rest["policies"] = tuple(data.get("policies", ()))
         return cls(controllers, flyers, **rest)
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,12 +130,15 @@ class HostConfig:
                     "monitors": list(f.monitors),
                     "options": dict(f.options),
                     "align": {axis: dict(a) for axis, a in f.align.items()},
+                    "dead_times": dict(f.dead_times),
                 }
                 for n, f in self.flyers.items()
             },
             "sink": self.sink,
             "sink_params": dict(self.sink_params),
             "lease": self.lease,
+            "pilot": self.pilot,
+            "policies": list(self.policies),
         }
 
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ...errors import (
     BusyError,
@@ -24,6 +24,7 @@ from .._align import Alignment
 from .._clock import Clock, RealClock
 from .._contract import Capture, Motion
 from .._path import Path
+from .._pilot import Steered
 from .._recorder import FlightOptions
 from .._rig import Rig
 from ._config import FlyerConfig, HostConfig, load_class
@@ -165,9 +166,10 @@ class Station:
         filename: str,
         start: Mapping[str, Any],
         detectors: Sequence[str] = (),
+        tuned: bool = False,
     ) -> dict[str, Any]:
         rig = await self._rig(flyer)
-        return {"file": await rig.open_run(directory, filename, start, detectors)}
+        return {"file": await rig.open_run(directory, filename, start, detectors, tuned=tuned)}
 
     async def _close_run(self, flyer: str) -> None:
         if flyer in self._rigs:
@@ -178,7 +180,9 @@ class Station:
         estimate = rig.validate(Path.from_dict(path))
         return asdict(estimate) | {"remarks": list(estimate.remarks)}
 
-    async def _prepare(self, flyer: str, path: Mapping[str, Any]) -> dict[str, Any]:
+    async def _prepare(
+        self, flyer: str, path: Mapping[str, Any], steering: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         rig = await self._rig(flyer)
         other = self._flying_with(rig.motion, rig.capture)
         if other is not None and other != flyer:
@@ -190,10 +194,24 @@ class Station:
         estimate = await self._validate(flyer, path)
         self._why.pop(flyer, None)
         try:
-            number = await rig.prepare(Path.from_dict(path))
+            number = await rig.prepare(Path.from_dict(path), self._steered(steering))
         except FlightAbortedError as exc:
             raise self._explained(flyer, exc) from exc
         return {"flight": number, "estimate": estimate}
+
+    def _steered(self, steering: Mapping[str, Any] | None) -> Callable[[int], Steered] | None:
+        """What makes the pilot of a flight; None for a flight without one.
+
+        Raises:
+            ConfigurationError: its configuration cannot be read, or names what may not be loaded.
+        """
+        if steering is None:
+            return None
+        pilot = load_class(self._config.pilot)
+        return cast(
+            "Callable[[int], Steered]",
+            pilot.configured(steering, self._clock, self._config.policies),
+        )
 
     async def _kickoff(self, flyer: str) -> None:
         rig = await self._rig(flyer)
@@ -327,6 +345,7 @@ class Station:
             FlightOptions(**config.options),
             {axis: Alignment(**a) for axis, a in config.align.items()},
             self._journal,
+            config.dead_times,
         )
 
     def _controller(self, reference: str) -> Any:
