@@ -89,6 +89,10 @@ class CombinedMotion(Motion):
             velocity_in_flight=all(part.velocity_in_flight for part in sweeping),
             curves=alone and parts[0].curves,
             profiles=all(part.profiles for part in sweeping),
+            profile_pieces=min(
+                (part.profile_pieces for part in sweeping if part.profile_pieces is not None),
+                default=None,
+            ),
             horizon=max(part.horizon for part in sweeping),
             together=alone and parts[0].together,
         )
@@ -131,8 +135,9 @@ class CombinedMotion(Motion):
 
     async def prepare(self, sweep: Sweep) -> None:
         self._flown = None
-        self._refuse_curve(sweep.segment)
-        self._mover(sweep.segment)
+        mover = self._mover(sweep.segment)
+        if mover is None or not mover.capabilities.profiles:
+            self._refuse_curve(sweep.segment)
 
         async def prepare(motion: Motion) -> None:
             own = share_of_sweep(sweep, motion.axes)

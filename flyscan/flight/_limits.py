@@ -87,6 +87,8 @@ class CaptureCapabilities:
         block_period: longest time a row stays in the box before it is delivered, in seconds.
         position: can trigger by position.
         time: can trigger by time.
+        live_share: share of a line's period for which every row of it is live, decided when the
+            line begins: in flight, triggers must not come closer together than that.
         step_in_flight: the trigger step or period can change during a sweep.
         horizon: seconds from such a command to its effect, beside the points below.
         horizon_points: points from the next one on that are triggered as before nevertheless.
@@ -99,6 +101,7 @@ class CaptureCapabilities:
     block_period: float
     position: bool = True
     time: bool = True
+    live_share: float = 0.0
     step_in_flight: bool = False
     horizon: float = 0.0
     horizon_points: int = 0

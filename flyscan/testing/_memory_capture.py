@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import numpy as np
@@ -25,6 +26,9 @@ from ..flight import (
 from ._memory_motion import MemoryMotion
 
 __all__ = ["MemoryCapture"]
+
+#: Triggers come at least this far, in steps, before the end of the line: the rounding of floats.
+SHORT = 1e-9
 
 #: Value of every row, from axis to its mean position and from the clock's seconds at its trigger.
 Signal = Callable[[Mapping[str, FloatArray], FloatArray], FloatArray]
@@ -50,7 +54,11 @@ class MemoryCapture(Capture):
         self._motion = motion
         self._clock = clock
         self._capabilities = CaptureCapabilities(
-            min_period=min_period, block_period=block_period, step_in_flight=False, holds_armed=True
+            min_period=min_period,
+            block_period=block_period,
+            step_in_flight=True,
+            horizon_points=1,
+            holds_armed=True,
         )
         self._duty = duty
         self.signals: dict[str, Signal] = {"signal": _ripple}
@@ -58,6 +66,7 @@ class MemoryCapture(Capture):
         self._found: dict[str, str] | None = None
         self._path: Path | None = None
         self._segment: Segment | None = None
+        self._retuned: tuple[int, float, float] | None = None
         self._point = 0
         self._seen = 0.0
         self._train: float | None = None
@@ -166,7 +175,7 @@ class MemoryCapture(Capture):
 
     async def begin(self, sweep: Sweep) -> None:
         self._catch_up()
-        self._segment, self._point = sweep.segment, sweep.from_point
+        self._segment, self._point, self._retuned = sweep.segment, sweep.from_point, None
         self.settings["step"] = repr(sweep.segment.step)
         self._seen = self._clock.now()
         self._train = self._seen if sweep.static else None
@@ -190,9 +199,24 @@ class MemoryCapture(Capture):
         return self._point
 
     async def retune(self, factor: float) -> None:
-        raise ConfigurationError(
-            "cannot change the step in flight", device=self.name, remedy="change it between lines"
-        )
+        """The next point stays where it is, those behind it come at the new step."""
+        if not 0 < factor < math.inf:
+            raise LimitError(
+                f"cannot fly at {factor:g} times the step", device=self.name, remedy="use another"
+            )
+        self._catch_up()
+        segment = self._segment
+        if segment is None or segment.fast is None:
+            return
+        if segment.trigger is Trigger.TIME:
+            raise ConfigurationError(
+                "cannot change the period of a train under way",
+                device=self.name,
+                remedy="trigger by position, or change the speed",
+            )
+        if self._point < segment.end_point:
+            place = self._place(segment, segment.fast)
+            self._retuned = self._point, place, factor * segment.step
 
     async def captured(self) -> int:
         self._catch_up()
@@ -286,7 +310,17 @@ class MemoryCapture(Capture):
             return None
         before, after = segment.bound(self._point)[fast], segment.bound(self._point + 1)[fast]
         direction = 1 if after > before else -1
-        return self._motion.trajectories[fast].crossing(before, direction, self._seen, now)
+        place = self._place(segment, fast)
+        if direction * (segment.stop[fast] - place) <= abs(SHORT * segment.step):
+            return None
+        return self._motion.trajectories[fast].crossing(place, direction, self._seen, now)
+
+    def _place(self, segment: Segment, fast: str) -> float:
+        """Where the next point begins."""
+        if self._retuned is None:
+            return segment.bound(self._point)[fast]
+        point, place, step = self._retuned
+        return place + (self._point - point) * step
 
     def _block(self) -> Block:
         """The rows not delivered yet, up to the next trigger without one."""

@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from flyscan.flight import Block, Channel, EndReason, Path, RestoreStep, Sweep
+from flyscan.flight import (
+    Block,
+    CaptureCapabilities,
+    Channel,
+    EndReason,
+    Path,
+    RestoreStep,
+    Sweep,
+)
 from flyscan.testing import MemoryCapture
 
 
@@ -116,8 +124,44 @@ class ReachesNothing(MemoryCapture):
 
 
 class RetunesInSecret(MemoryCapture):
+    @property
+    def capabilities(self) -> CaptureCapabilities:
+        return replace(super().capabilities, step_in_flight=False)
+
     async def retune(self, factor: float) -> None:
         """Promised nothing, refuses nothing."""
+
+
+class PromisesAnyStep(MemoryCapture):
+    async def retune(self, factor: float) -> None:
+        """I have, have I not?"""
+
+
+class ShiftsTheGrid(MemoryCapture):
+    async def retune(self, factor: float) -> None:
+        await super().retune(factor)
+        if self._retuned is not None and factor != 1:
+            point, place, step = self._retuned
+            self._retuned = point, place + step / 4, step
+
+
+class TriggersBeyondTheEnd(MemoryCapture):
+    async def retune(self, factor: float) -> None:
+        await super().retune(factor)
+        segment = self._segment
+        if segment is not None:
+            stop = {a: stop + 2 * segment.step for a, stop in segment.stop.items()}
+            self._segment = replace(segment, stop=stop)
+
+
+class StaysRetuned(MemoryCapture):
+    async def begin(self, sweep: Sweep) -> None:
+        retuned = self._retuned
+        await super().begin(sweep)
+        if retuned is not None and sweep.segment.fast is not None:
+            start = sweep.segment.bound(self._point)[sweep.segment.fast]
+            step = retuned[2] if sweep.segment.step * retuned[2] > 0 else -retuned[2]
+            self._retuned = self._point, start, step
 
 
 class AnyoneMayArm(MemoryCapture):
@@ -194,6 +238,10 @@ CAPTURES: list[tuple[type[MemoryCapture], str, str]] = [
     (StartsFromTheBeginning, "test_a_flight_from_a_later_point", "rows|says"),
     (ReachesNothing, "test_what_was_reached_is_known_while_flying", "is not live"),
     (RetunesInSecret, "test_the_step_changes_in_flight_only_if_promised", "DID NOT RAISE"),
+    (PromisesAnyStep, "test_the_step_changes_in_flight_only_if_promised", "points were triggered"),
+    (ShiftsTheGrid, "test_the_step_changes_in_flight_only_if_promised", "a step is"),
+    (TriggersBeyondTheEnd, "test_the_step_changes_in_flight_only_if_promised", "before the end"),
+    (StaysRetuned, "test_the_step_changes_in_flight_only_if_promised", "not as planned"),
     (TriggersWhileHeld, "test_nothing_is_triggered_while_held", "triggered while held"),
     (
         TriggersWhenWithdrawn,

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from flyscan.errors import ConfigurationError
-from flyscan.flight import AxisLimits, JoinOutcome, Path, RestoreStep, Sweep
+from flyscan.flight import (
+    AxisLimits,
+    JoinOutcome,
+    MotionCapabilities,
+    Path,
+    RestoreStep,
+    Sweep,
+)
 from flyscan.testing import MemoryMotion
 
 
@@ -204,6 +211,17 @@ class CutsCorners(MemoryMotion):
         await super().start(sweep)
 
 
+class FliesProfilesUniformly(MemoryMotion):
+    async def start(self, sweep: Sweep) -> None:
+        await super().start(replace(sweep, segment=replace(sweep.segment, schedule=None)))
+
+
+class PreparesWhatItCannotFly(MemoryMotion):
+    @property
+    def capabilities(self) -> MotionCapabilities:
+        return replace(super().capabilities, profiles=False)
+
+
 class FailsTheSlowAxis(MemoryMotion):
     """Moves one axis after the other instead of together."""
 
@@ -237,6 +255,8 @@ MOTIONS: list[tuple[type[MemoryMotion], str, str]] = [
     (RetunesNothing, "test_velocity_changes_in_flight_if_promised", "too fast"),
     (RetunesFromThePresentVelocity, "test_velocity_changes_in_flight_if_promised", "too slowly"),
     (CutsCorners, "test_curves_are_flown_if_promised", "off the path"),
+    (FliesProfilesUniformly, "test_speed_varies_along_a_line_if_promised", "times its profile"),
+    (PreparesWhatItCannotFly, "test_speed_varies_along_a_line_if_promised", "DID NOT RAISE"),
     (FailsTheSlowAxis, "test_axes_move_together_if_promised", "off the path"),
     (FliesOnWhenHeld, "test_a_hold_comes_to_rest_on_the_path", "x still moves after hold"),
     (HoldsAtTheTarget, "test_a_hold_comes_to_rest_on_the_path", "it flew on to the end"),

@@ -17,7 +17,7 @@ class TimeOnly(MemoryCapture):
 
     @property
     def capabilities(self) -> CaptureCapabilities:
-        return replace(super().capabilities, position=False)
+        return replace(super().capabilities, position=False, step_in_flight=False)
 
     def channels(self) -> tuple[Channel, ...]:
         return tuple(channel for channel in super().channels() if channel.axis is None)
@@ -42,15 +42,15 @@ class PositionOnly(MemoryCapture):
         return super().validate(path)
 
 
-class StepInFlight(MemoryCapture):
-    """A box whose trigger step can be changed during a sweep, here to its nominal one."""
+class FixedStep(MemoryCapture):
+    """A box whose trigger step cannot be changed during a sweep."""
 
     @property
     def capabilities(self) -> CaptureCapabilities:
-        return replace(super().capabilities, step_in_flight=True)
+        return replace(super().capabilities, step_in_flight=False)
 
     async def retune(self, factor: float) -> None:
-        assert factor == 1.0
+        raise ConfigurationError("cannot", device=self.name, remedy="do not")
 
 
 def refuse(path: Path, trigger: Trigger, device: str) -> None:
@@ -71,7 +71,7 @@ class TestMemoryMotionByItsReadback(MotionSuite):
 
 
 class TestMemoryCapture(CaptureSuite):
-    @pytest.fixture(params=[MemoryCapture, TimeOnly, PositionOnly, StepInFlight], autouse=True)
+    @pytest.fixture(params=[MemoryCapture, TimeOnly, PositionOnly, FixedStep], autouse=True)
     def kind(self, request: pytest.FixtureRequest) -> None:
         self.made = request.param
 

@@ -25,7 +25,7 @@ from ._axis import MotorAxis
 from ._channels import ChannelAccess
 from ._motor_record import AxisSettings, MotorRecord, Speed, move_problem, ready_problem
 from ._moves import Move, MoveGroup, come_to_rest
-from ._path_check import check_path
+from ._path_check import check_path, refuse_curve
 
 __all__ = ["EpicsMotion"]
 
@@ -177,6 +177,8 @@ class EpicsMotion(Motion):
         return MoveGroup(self._axes, moves, self._clock, self._changed, self._timeout)
 
     async def prepare(self, sweep: Sweep) -> None:
+        moving = [axis for axis in sweep.segment.moving if axis in self._axes]
+        refuse_curve(self.name, sweep.segment, moving)
         targets = {axis: sweep.origin[axis] for axis in self._axes if axis in sweep.origin}
         records = await self._records(targets)
         limits = self._limits(records)

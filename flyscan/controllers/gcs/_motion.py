@@ -171,9 +171,9 @@ class GcsMotion(Motion):
         if not own:
             return
         limits = self._controller.limits
-        await self._accelerate({axis: limits[axis].acceleration for axis in own})
         if sweep.segment.curved and not own.keys().isdisjoint(sweep.segment.moving):
             await self._generator.load(sweep)
+        await self._accelerate({axis: limits[axis].acceleration for axis in own})
         await self._controller.go(own, {axis: limits[axis].velocity for axis in own})
 
     async def start(self, sweep: Sweep) -> None:

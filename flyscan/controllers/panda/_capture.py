@@ -27,7 +27,7 @@ from ._data import DataLink
 from ._encoder import PandaEncoder, check_encoders
 from ._feed import PIECE_S
 from ._feeder import AHEAD_PIECES
-from ._lines import Method
+from ._lines import PHASE_TICKS, Method
 from ._plan import Planner, distinct
 from ._rows import RowAssembler
 from ._runner import POLL, SweepRunner
@@ -146,7 +146,8 @@ class PandaCapture(Capture):
         trigger them.
         """
         return CaptureCapabilities(
-            min_period=MIN_PERIOD,
+            min_period=max(MIN_PERIOD, (self._exposure or 0.0) + PHASE_TICKS / self._box.clock_hz),
+            live_share=self._duty if self._exposure is None else 0.0,
             block_period=self._block_period,
             position=bool(self._encoders),
             time=self._box.names.counter is not None,

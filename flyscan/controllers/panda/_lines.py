@@ -21,6 +21,7 @@ from ._config import TriggerChoice
 
 __all__ = [
     "MIN_STEP",
+    "PHASE_TICKS",
     "CompareLine",
     "Method",
     "SeqLine",

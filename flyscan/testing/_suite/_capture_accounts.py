@@ -100,20 +100,6 @@ class CaptureAccounts(CaptureTests):
         _check_end(flight, 0)
         await _fly(flight, path)
 
-    async def test_the_step_changes_in_flight_only_if_promised(self, flight: Flying) -> None:
-        path = line(flight)
-        await flight.arm(path)
-        sweep = await flight.begin(path.segment(0), 0)
-        await flight.bench.clock.sleep(sweep.duration / 3)
-        if flight.capture.capabilities.step_in_flight:
-            await flight.bench.timely(flight.capture.retune(1.0))
-        else:
-            with pytest.raises(ConfigurationError):
-                await flight.bench.timely(flight.capture.retune(2.0))
-        assert await flight.land(sweep) == path.points
-        assert await flight.disarm() == path.points
-        check_rows(flight, path, (0, path.points))
-
 
 async def _refused(flight: Flying, path: Path) -> bool:
     """Whether the box lacks the trigger of a path, which it must then refuse."""

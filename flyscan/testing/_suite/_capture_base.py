@@ -14,7 +14,15 @@ from ...flight import Channel, Path, Trigger
 from .._bench import CaptureBench, opened
 from ._flying import Flying, flying
 
-__all__ = ["CaptureTests", "check_rows", "kind", "line", "same_settings", "supports"]
+__all__ = [
+    "CaptureTests",
+    "check_positions",
+    "check_rows",
+    "kind",
+    "line",
+    "same_settings",
+    "supports",
+]
 
 #: How far from where it should be a row may have been taken, in steps: a lost or repeated
 #: trigger is a whole step, a row taken while decelerating at most half of one.
@@ -78,7 +86,7 @@ def check_rows(flight: Flying, path: Path, *stretches: tuple[int, int]) -> None:
         _check_column(flight, channel, expected)
     row = 0
     for first, stop in stretches:
-        _check_positions(flight, path, first, stop, row)
+        check_positions(flight, path, first, stop, row)
         row += stop - first
 
 
@@ -89,7 +97,7 @@ def _check_column(flight: Flying, channel: Channel, rows: int) -> None:
     assert found == expected, f"channel {channel.name} is {found}, described as {expected}"
 
 
-def _check_positions(flight: Flying, path: Path, from_point: int, stop: int, row: int) -> None:
+def check_positions(flight: Flying, path: Path, from_point: int, stop: int, row: int) -> None:
     """Rows from number `row` on must have been taken at the points from `from_point` on."""
     names = {c.axis: c.name for c in flight.capture.channels() if c.axis is not None}
     for segment in path.segments(from_point):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ...errors import ConfigurationError
-from ...flight import FloatArray, Motion, Path, Sweep
+from ...flight import FloatArray, Motion, Path, Sweep, plan_sweep
 from .._bench import MotionBench
 from ._motion_base import (
     MARGIN_S,
@@ -84,6 +86,24 @@ class MotionSweeps(MotionTests):
         line = {axis: np.interp(dense, times, values) for axis, values in path.items()}
         await _check_course(bench, motion, sweep, line, bench.rough)
 
+    async def test_speed_varies_along_a_line_if_promised(self, bench: MotionBench) -> None:
+        motion = await connected(bench)
+        path = bench.line()
+        line = await plan(bench, motion, path)
+        # Speed grows along the line from 2/3 of the mean to twice as much.
+        share = np.linspace(0.0, 1.0, line.segment.points + 1)
+        schedule = line.segment.duration * np.log1p(share) / np.log(2.0)
+        segment = replace(line.segment, schedule=schedule)
+        sweep = plan_sweep(segment, segment.first_point, await bench.timely(motion.limits()))
+        if motion.capabilities.profiles:
+            await _check_profile(bench, motion, sweep)
+            return
+        found = (await bench.see(motion)).positions
+        with pytest.raises(ConfigurationError):
+            await bench.timely(motion.prepare(sweep))
+        positions = await bench.check_rest(motion, "a refusal")
+        bench.check_at(positions, found, "where it was before the refusal")
+
     async def test_axes_move_together_if_promised(self, bench: MotionBench) -> None:
         motion = await connected(bench)
         if bench.slow is None:
@@ -121,6 +141,25 @@ async def _check_speed(bench: MotionBench, motion: Motion, sweep: Sweep, factor:
     seen = f"{lowest:.3g} to {highest:.3g} of the expected velocity {nominal:g}"
     assert lowest < 1.1, f"the line is flown too fast: {seen}"
     assert highest > 0.9, f"the line is flown too slowly: {seen}"
+
+
+async def _check_profile(bench: MotionBench, motion: Motion, sweep: Sweep) -> None:
+    """Early and late on a line, speeds must be as planned within a tenth."""
+    times, path = sweep.curve()
+    await bench.timely(motion.prepare(sweep))
+    began = bench.clock.now()
+    await bench.timely(motion.start(sweep))
+    for share in (0.1, 0.6):
+        await bench.clock.sleep(began + share * sweep.duration - bench.clock.now())
+        first = await bench.see(motion)
+        await bench.clock.sleep(0.25 * sweep.duration)
+        second = await bench.see(motion)
+        seen = np.array((first.latest, second.earliest)) - began
+        way = second.positions[bench.fast] - first.positions[bench.fast]
+        planned = np.diff(np.interp(seen, times, path[bench.fast]))
+        ratio = way / float(planned[0])
+        assert 0.9 < ratio < 1.1, f"the line is flown at {ratio:.3g} times its profile"
+    await end(bench, motion, sweep)
 
 
 async def _check_course(
