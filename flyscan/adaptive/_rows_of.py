@@ -43,7 +43,7 @@ def rows_of(
     """
     signals: dict[str, FloatArray] = {
         name: np.asarray(column, dtype=np.float64)
-        for name, column in columns.items()
+        for name, column in sorted(columns.items())  # a file has them in this order
         if column.ndim == 1
     }
     return Rows(
