@@ -216,9 +216,12 @@ class CaptureBench(Bench[Capture]):
 
     Args:
         motion: moves the stage whose encoders the box reads; not yet connected.
+        lose: makes the trigger of that number, counted from 0 since the next arming, make no
+            row; None skips the tests of what happens then.
     """
 
     motion: Motion
+    lose: Callable[[int], None] | None = None
 
     async def clean(self) -> None:
         await self.timely(self.motion.stop())

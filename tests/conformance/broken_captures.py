@@ -29,6 +29,28 @@ class LosesARow(MemoryCapture):
         return _picked(block, np.flatnonzero(np.arange(block.first, block.stop) != 7))
 
 
+class HidesALostTrigger(MemoryCapture):
+    """Numbers rows, not triggers."""
+
+    def _block(self) -> Block:
+        first = self._delivered
+        return replace(super()._block(), first=first)
+
+
+class ShiftsLostTriggers(MemoryCapture):
+    """Leaves out the number after the one that was lost."""
+
+    def _block(self) -> Block:
+        block = super()._block()
+        return replace(block, first=max(0, block.first - 1)) if block.first else block
+
+
+class CountsLostRows(MemoryCapture):
+    async def captured(self) -> int:
+        await super().captured()
+        return self._triggers
+
+
 class RepeatsARow(MemoryCapture):
     def _block(self) -> Block:
         block = super()._block()
@@ -218,6 +240,7 @@ def _picked(block: Block, rows: Any) -> Block:
 
 
 LINE = "test_every_point_of_a_line_has_one_row"
+LOST = "test_the_number_of_a_lost_trigger_is_left_out"
 CAPTURES: list[tuple[type[MemoryCapture], str, str]] = [
     (ArmsOnConnecting, "test_connecting_is_idempotent_and_harmless", "settings differ after conn"),
     (SameNameTwice, "test_channels_and_capabilities_are_sound", "channels called alike"),
@@ -226,6 +249,9 @@ CAPTURES: list[tuple[type[MemoryCapture], str, str]] = [
     (AnyoneMayArm, "test_an_armed_box_is_busy_for_others", "DID NOT RAISE"),
     (BelievesAnyEncoder, "test_encoders_are_verified_by_a_move", "DID NOT RAISE"),
     (LosesARow, LINE, "gaps between blocks|39 rows|19 rows"),
+    (HidesALostTrigger, LOST, "was lost, yet there is one of that number"),
+    (ShiftsLostTriggers, LOST, "yet there is one of that number|steps from point"),
+    (CountsLostRows, "test_rows_captured_are_known_without_the_lost_ones", r"captured\(\) says"),
     (RepeatsARow, LINE, "gaps between blocks|rows for"),
     (LosesATrigger, LINE, "steps from point"),
     (SwapsRows, LINE, "times of rows do not increase"),

@@ -66,15 +66,19 @@ async def capture_bench(
 
         def make() -> MemoryCapture:
             capture = kind("memory", box.motion, clock, 1e-5, 0.05, 0.8)
-            capture.settings = box.capture.settings
+            capture.settings, capture.lose = box.capture.settings, box.capture.lose
             return capture
 
         async def settings() -> Mapping[str, str]:
             return dict(box.capture.settings)
 
+        def lose(number: int) -> None:
+            box.capture.lose[number] = 1
+
         yield CaptureBench(
             make=make,
             motion=box.motion,
+            lose=lose,
             clock=clock,
             settings=settings,
             spans=SPANS,

@@ -64,6 +64,7 @@ async def panda(**parameters: Any) -> AsyncGenerator[CaptureBench]:
     try:
         yield CaptureBench(
             make=make,
+            lose=lambda number: world.faults.add("lost_trigger", at=number),
             motion=GcsMotion("stage", "127.0.0.1", stage.port, axes=axes, clock=clock),
             clock=clock,
             settings=settings,

@@ -6,12 +6,15 @@ from ._capture_accounts import CaptureAccounts
 from ._capture_basics import CaptureBasics
 from ._capture_ends import CaptureEnds
 from ._capture_holds import CaptureHolds
+from ._capture_losses import CaptureLosses
 from ._capture_steps import CaptureSteps
 
 __all__ = ["CaptureSuite"]
 
 
-class CaptureSuite(CaptureBasics, CaptureAccounts, CaptureHolds, CaptureSteps, CaptureEnds):
+class CaptureSuite(
+    CaptureBasics, CaptureAccounts, CaptureHolds, CaptureSteps, CaptureLosses, CaptureEnds
+):
     """What every :class:`~flyscan.flight.Capture` must do; subclass it in a test module.
 
     It is used like :class:`MotionSuite`, with a :class:`CaptureBench` from `make_bench`, whose
