@@ -1,11 +1,14 @@
-"""Jobs done by some processes at a time; one that dies or hangs fails them all, by name."""
+"""Jobs done by some processes at a time; one that dies or hangs fails them all, by name.
+
+A process that hangs ends itself, with its stacks on standard error.
+"""
 
 from __future__ import annotations
 
-import time
+import faulthandler
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -20,6 +23,7 @@ R = TypeVar("R")
 START_S = 120.0
 JOB_S = 180.0
 """Seconds for one job on a busy machine."""
+CLOSE_S = 15.0
 
 
 class CrewError(RuntimeError):
@@ -40,23 +44,28 @@ class _Worker:
     process: BaseProcess
     connection: Connection
     job: Any = None
-    until: float = 0.0
 
-    def give(self, job: Any, seconds: float) -> None:
-        self.job, self.until = job, time.monotonic() + seconds
-        self.connection.send(job)
+    def give(self, job: Any) -> None:
+        self.job = job
+        with self._alive():
+            self.connection.send(job)
 
     def take(self) -> Any:
-        try:
+        with self._alive():
             result = self.connection.recv()
-        except EOFError:
-            self.process.join(JOB_S)
-            raise CrewError(
-                f"worker ended with exit code {self.process.exitcode} during {self.job}"
-            ) from None
         if isinstance(result, _Failure):
             raise CrewError(f"{self.job} failed:\n{result.trace}")
         return result
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, ConnectionError):
+            self.process.join()
+            raise CrewError(
+                f"worker ended with exit code {self.process.exitcode} during {self.job}"
+            ) from None
 
 
 def scatter(
@@ -81,36 +90,26 @@ def scatter(
             for job in jobs:
                 yield job, work(job)
         return
-    workers = [_start(setup) for _ in range(processes)]
+    workers = [_start(setup, seconds) for _ in range(processes)]
     try:
-        yield from _share_out(workers, iter(jobs), seconds)
+        yield from _share_out(workers, iter(jobs))
     finally:
         for worker in workers:
             worker.connection.close()  # which ends it, unless it hangs
-            worker.process.join(1.0)
+            worker.process.join(CLOSE_S)
             worker.process.kill()
             worker.process.join()
 
 
-def _share_out(
-    workers: list[_Worker], jobs: Iterator[J], seconds: float
-) -> Iterator[tuple[J, Any]]:
-    idle = list(workers)
-    busy: list[_Worker] = []
-    first = set(map(id, workers))
+def _share_out(workers: list[_Worker], jobs: Iterator[J]) -> Iterator[tuple[J, Any]]:
+    idle, busy = list(workers), list[_Worker]()
     while True:
         while idle and (job := next(jobs, None)) is not None:
-            worker = idle.pop()
-            worker.give(job, seconds + (START_S if id(worker) in first else 0.0))
-            first.discard(id(worker))
-            busy.append(worker)
+            busy.append(idle.pop())
+            busy[-1].give(job)
         if not busy:
             return
-        patience = max(0.0, min(worker.until for worker in busy) - time.monotonic())
-        ready = wait([worker.connection for worker in busy], patience)
-        if not ready:
-            late = min(busy, key=lambda worker: worker.until)
-            raise CrewError(f"not done within {seconds:g} s: {late.job}")
+        ready = wait([worker.connection for worker in busy])
         for worker in [worker for worker in busy if worker.connection in ready]:
             result = worker.take()
             busy.remove(worker)
@@ -118,22 +117,23 @@ def _share_out(
             yield worker.job, result
 
 
-def _start(setup: Callable[[], Any]) -> _Worker:
+def _start(setup: Callable[[], Any], seconds: float) -> _Worker:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, setup), daemon=False)
+    process = context.Process(target=_work, args=(theirs, setup, seconds))
     process.start()
     theirs.close()  # or its end would not be seen
     return _Worker(process, ours)
 
 
-def _work(connection: Connection, setup: Callable[[], Any]) -> None:
-    with setup() as work:
+def _work(connection: Connection, setup: Callable[[], Any], seconds: float) -> None:
+    """What a process does. One that hangs says where, and ends."""
+    faulthandler.dump_traceback_later(START_S, exit=True)
+    with setup() as work, suppress(EOFError, ConnectionError):  # nobody wants any more
         while True:
-            try:
-                job = connection.recv()
-            except EOFError:
-                return
+            faulthandler.cancel_dump_traceback_later()
+            job = connection.recv()
+            faulthandler.dump_traceback_later(seconds, exit=True)
             try:
                 result = work(job)
             except Exception:

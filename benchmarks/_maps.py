@@ -20,7 +20,7 @@ from flyscan.plans import _stubs
 from ._records import Verdict
 from ._rehearsal import Rehearsal
 from ._scenes import PLANS, Grid, Scene, Undisturbed, draw, landmarks_of
-from ._stage import ENDED, RESUMED, Stage
+from ._stage import ENDED, PATIENCE, RESUMED, Stage
 from ._verdict import judge, places
 
 __all__ = ["KINDS", "Job", "quiet", "rehearsals", "run_scene"]
@@ -103,6 +103,7 @@ class Sessions:
                 stage.at(began + blow.after, blow.kind)
         self._runs += 1
         error = run_scene(stage, scene, self._grid)
+        stage.host.run(stage.pilot.done()).result(PATIENCE)
         verdict = None
         # The RunEngine fails when it is told to suspend at the very end of a plan.
         too_late = isinstance(error, TransitionError)

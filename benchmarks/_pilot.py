@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Moment", "Pilot", "Strike", "TellingClock", "TellingHost", "TellingSink"]
 
+IMPATIENCE = 1.0
+"""Once something did not come in a run, seconds for whatever else does not come."""
+
 
 class TellingClock(ManualClock):
     """Says when somebody goes to sleep on it."""
@@ -105,6 +108,8 @@ class Pilot:
         self.state: str = State.IDLE
         self.holds: list[str] = []
         self.kickoff_at = 0.0
+        self.waiting = False
+        self._striking = False
         self._pending: Callable[[], bool] | None = None
         self.complaints: list[str] = []
 
@@ -152,6 +157,11 @@ class Pilot:
         self.urgent.append(moment)
         self._news.set()
 
+    async def done(self) -> None:
+        """Wait until what was to interfere at once has done so, or came too late."""
+        while self.urgent or self._striking:  # noqa: ASYNC110 - once in a run
+            await asyncio.sleep(0.001)
+
     async def fly(self) -> None:
         clock = self._stage.clock
         while True:
@@ -166,7 +176,9 @@ class Pilot:
                 continue
             if self.state == State.FLYING:
                 await self._until(self._resumed)
-                await self._notice()
+            if self._pending is not None and not self.holds:
+                pending, self._pending = self._pending, None
+                await self._until(pending)
             if self.moments and self.moments[0].when <= deadline and self._running():
                 moment = self.moments.pop(0)
                 await clock.advance_to(max(moment.when, clock.now()))
@@ -176,23 +188,21 @@ class Pilot:
                 await self._until(self._described)
 
     async def _strike(self, moment: Moment) -> None:
-        holding = self.state == State.HOLDING
-        self.strikes.append(Strike(self._stage.clock.now(), self.state))
+        strike = Strike(self._stage.clock.now(), self.state)
+        held = bool(self.holds)
+        self._striking = True
         try:
             await asyncio.to_thread(moment.act)
         except (TransitionError, TooLateError):  # the plan has come to its end meanwhile
-            self.strikes.pop()
             return
-        if holding and not moment.noticed():
-            self._pending = moment.noticed  # the RunEngine waits for rest, which takes time
+        finally:
+            self._striking = False
+        self.strikes.append(strike)
+        if held and not moment.noticed():
+            # The RunEngine waits for rest, which takes time; before it goes on it has to notice.
+            self._pending = moment.noticed
         else:
             await self._until(moment.noticed)
-
-    async def _notice(self) -> None:
-        """See what happened during a hold have its effect before the flight goes on."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            await self._until(pending)
 
     def _resumed(self) -> bool:
         """The RunEngine lets devices resume a moment before it does so itself."""
@@ -209,8 +219,9 @@ class Pilot:
 
     async def _until(self, predicate: Callable[[], bool]) -> None:
         """Wait for others with the clock at rest; fly on regardless when they do not come."""
+        self.waiting = True  # before the first look, or a change just after it would go unseen
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(IMPATIENCE if self.complaints else PATIENCE):
                 while not predicate():
                     self._news.clear()
                     await self._news.wait()
@@ -220,3 +231,5 @@ class Pilot:
                 f"flight {self.state} with holds {self.holds}, "
                 f"RunEngine {self._stage.RE.state} at {self._stage.messages[-1]}"
             )
+        finally:
+            self.waiting = False

@@ -108,7 +108,9 @@ class Rehearsal(Stage):
     # --- listening -------------------------------------------------------------------------
 
     def _tell(self) -> None:
-        self._loop.call_soon_threadsafe(self.pilot.tell)
+        """Something has changed on the RunEngine's side; wake the pilot only if it waits for it."""
+        if self.pilot.waiting:
+            self._loop.call_soon_threadsafe(self.pilot.tell)
 
     def _document(self, name: str, document: dict[str, Any]) -> None:
         super()._document(name, document)

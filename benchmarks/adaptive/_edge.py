@@ -43,7 +43,7 @@ def edge_errors(peak: float, seeds: range) -> FloatArray:
 
 
 def _one(peak: float, seed: int) -> tuple[float, float, float, float]:
-    rng = np.random.default_rng((41, seed, int(peak)))
+    rng = np.random.default_rng((941, seed, int(peak)))
     width = np.exp(rng.uniform(-0.3, 0.3)) / RANGE_IN_WIDTHS
     centre, scale = rng.uniform(0.2, 0.8), peak * ROWS
 

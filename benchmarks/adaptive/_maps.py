@@ -78,7 +78,7 @@ def map_result(policy: str, name: str, peak: float, seeds: int) -> MapResult:
     line = context(ROWS, DELAY, turnaround=TURN, extra_time=extra)
     deviation, errors, seconds = [], [], []
     for seed in range(seeds):
-        rng = np.random.default_rng((61, seed, int(peak)))
+        rng = np.random.default_rng((961, seed, int(peak)))
         steering = Steering(POLICIES[policy](signal.width, ERROR * scale / np.sqrt(peak)), RAIL)
         first = 0
         for _ in range(LINES if policy == "prior" else 1):

@@ -110,24 +110,32 @@ def _bar(u: FloatArray) -> FloatArray:
     return 0.1 + ndtr(u / 0.008) - ndtr((u - 0.15) / 0.014)
 
 
+def _drawn(key: int, per_line: float, narrow: float, wide: float) -> FloatArray:
+    """Place, size and height of every feature of a strip, shape ``(features, 3)``."""
+    rng = np.random.default_rng(key)
+    number = round(per_line * (STRIP + 2.5))
+    size = np.exp(rng.uniform(np.log(narrow), np.log(wide), number))
+    return np.stack(
+        (rng.uniform(-STRIP - 1, 1.5, number), size, rng.uniform(0.2, 1.0, number)), axis=1
+    )
+
+
+LINES = _drawn(71, 3.0, 0.008, 0.04)
+SPOTS = _drawn(72, 5.0, 0.01, 0.05)
+
+
 def _comb(u: FloatArray) -> FloatArray:
     """Lorentzians of random height, width and place, three to a line."""
-    rng = np.random.default_rng(71)
     found = np.full_like(u, 0.05)
-    for at in rng.uniform(-STRIP - 1, 1.5, round(3 * (STRIP + 2.5))).tolist():
-        w = float(np.exp(rng.uniform(np.log(0.008), np.log(0.04))))
-        found += rng.uniform(0.2, 1.0) * w**2 / (w**2 + (u - at) ** 2)
+    for at, w, height in LINES.tolist():
+        found += height * w**2 / (w**2 + (u - at) ** 2)
     return found
 
 
 def _blobs(u: FloatArray) -> FloatArray:
     """A cut through a map of round spots of random brightness and size."""
-    rng = np.random.default_rng(72)
     found = np.full_like(u, 0.05)
-    for at in rng.uniform(-STRIP - 1, 1.5, round(5 * (STRIP + 2.5))).tolist():
-        radius = float(np.exp(rng.uniform(np.log(0.01), np.log(0.05))))
-        missed = rng.uniform(0.0, 1.5)
-        height = rng.uniform(0.2, 1.0) * np.exp(-(missed**2) / 2)
+    for at, radius, height in SPOTS.tolist():
         found += height * np.exp(-((u - at) ** 2) / 2 / radius**2)
     return found
 

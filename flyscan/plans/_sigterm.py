@@ -69,7 +69,6 @@ class SigtermHandler:
         self._told.wait()
         while not self._over.wait(TICK):  # it may be about to start, or to pause
             if self._RE.state in ("running", "suspending"):
-                # The plan may have come to its end meanwhile: then there is nothing to abort.
+                # It may have come to its end, or to a pause, since that look.
                 with suppress(TransitionError):
                     self._RE.abort(ENDING)
-                return
