@@ -17,7 +17,7 @@ __all__ = [
     "tuning_row",
 ]
 
-NUMPY = {"integer": "<i8", "number": "<f8", "string": "|O"}
+NUMPY = {"integer": "<i8", "number": "<f8", "string": ""}
 
 LEDGER = {
     "flight": ("", "integer"),
@@ -118,4 +118,6 @@ def _scalar(source: str, dtype: str, numpy: str, unit: str, precision: int) -> D
         "units": unit,
         "precision": precision,
     }
+    if not numpy:  # texts of any length have no numpy type
+        del key["dtype_numpy"], key["precision"]
     return cast(DataKey, key)

@@ -66,7 +66,7 @@ class Facts:
     ) -> tuple[FloatArray, FloatArray]:
         axis = segment.fast
         if axis is None or axis not in self._position:
-            nowhere = np.full(part.stop - part.start, np.nan)
+            nowhere = np.full(_count(part), np.nan)
             return nowhere, nowhere
         if axis in self._ends:
             low, high = (_column(block, name, part) for name in self._ends[axis])
@@ -80,7 +80,7 @@ class Facts:
 
     def _dwell(self, segment: Segment, block: Block, part: slice, facts: RowFacts) -> FloatArray:
         if segment.trigger is Trigger.TIME or segment.fast is None:
-            return np.full(part.stop - part.start, segment.period)
+            return np.full(_count(part), segment.period)
         moved = np.abs(facts.stop[part] - facts.start[part])
         with np.errstate(divide="ignore", invalid="ignore"):
             dwell: FloatArray = abs(segment.step) * block.exposure[part] / moved
@@ -98,6 +98,10 @@ class Facts:
                 return np.zeros(len(block))
             self.nominal = usual
         return rate / self.nominal
+
+
+def _count(part: slice) -> int:
+    return int(part.stop) - int(part.start)
 
 
 def _column(block: Block, name: str, part: slice) -> FloatArray:

@@ -1,5 +1,6 @@
 """Plans for an unmodified RunEngine."""
 
+from ._adaptive import adaptive_fly, adaptive_fly_grid
 from ._plans import fly, fly_grid, fly_paths, rel_fly, rel_fly_grid
 from ._sigterm import SigtermHandler
 from ._stubs import (
@@ -17,6 +18,8 @@ from ._times import FlightTimes
 __all__ = [
     "FlightTimes",
     "SigtermHandler",
+    "adaptive_fly",
+    "adaptive_fly_grid",
     "collect_flyer",
     "declare_flyer_streams",
     "fly",

@@ -29,7 +29,7 @@ from ._stubs import (
     unstage_all,
 )
 
-__all__ = ["fly", "fly_grid", "fly_paths", "rel_fly", "rel_fly_grid"]
+__all__ = ["fly", "fly_all", "fly_grid", "fly_paths", "rel_fly", "rel_fly_grid"]
 
 
 @queueable
@@ -66,7 +66,7 @@ def fly(
     """
     path = make_path(spec, trigger, period)
     args = _plan_args(flyer, path, trigger, period)
-    return (yield from _fly_paths(flyer, [path], "fly", args, md, detectors, exposure))
+    return (yield from fly_all(flyer, [path], "fly", args, md, detectors, exposure))
 
 
 @queueable
@@ -104,7 +104,7 @@ def fly_grid(
         "snake": snake,
         "trigger": trigger,
     }
-    return (yield from _fly_paths(flyer, [path], "fly_grid", args, md, detectors, exposure))
+    return (yield from fly_all(flyer, [path], "fly_grid", args, md, detectors, exposure))
 
 
 @queueable
@@ -132,7 +132,7 @@ def fly_paths(
         "trigger": trigger,
         "period": period,
     }
-    return (yield from _fly_paths(flyer, paths, "fly_paths", args, md, detectors, exposure))
+    return (yield from fly_all(flyer, paths, "fly_paths", args, md, detectors, exposure))
 
 
 @queueable
@@ -206,15 +206,24 @@ def _plan_args(flyer: Flyer, path: Path, trigger: str, period: float | None) -> 
     }
 
 
-def _fly_paths(
+def fly_all(
     flyer: Flyer,
     paths: Sequence[Path],
     plan_name: str,
     plan_args: Mapping[str, Any],
     md: Mapping[str, Any] | None,
-    detectors: Sequence[TriggeredDetector],
-    exposure: float | None,
+    detectors: Sequence[TriggeredDetector] = (),
+    exposure: float | None = None,
+    steering: Mapping[str, Any] | None = None,
 ) -> MsgGenerator[str]:
+    """The run every plan here comes to: one file, one flight per path.
+
+    Args:
+        plan_name, plan_args: for the start document.
+        md: more of it.
+        detectors, exposure: as in :func:`fly`.
+        steering: what tunes the flights; None to fly as planned.
+    """
     if detectors:
         plan_args = {**plan_args, "detectors": [d.name for d in detectors], "exposure": exposure}
     start = start_document(flyer, paths[0], plan_name, plan_args, detectors)
@@ -231,10 +240,10 @@ def _fly_paths(
         if along is not None:
             yield from prepare_detectors(along, paths)
         for number, path in enumerate(paths):
-            yield from prepare_flyer(flyer, path, along)
+            yield from prepare_flyer(flyer, path, along, steering)
             if number == 0:
-                yield from declare_flyer_streams(flyer, along)
-            yield from fly_prepared(flyer, along)
+                yield from declare_flyer_streams(flyer, along, tuned=steering is not None)
+            yield from fly_prepared(flyer, along, tuned=steering is not None)
         yield from bps.close_run()
         return uid
 

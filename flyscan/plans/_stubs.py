@@ -103,10 +103,13 @@ def prepare_detectors(
 
 @plan
 def prepare_flyer(
-    flyer: Flyer, path: Path | Mapping[str, Any], detectors: FlyingDetectors | None = None
+    flyer: Flyer,
+    path: Path | Mapping[str, Any],
+    detectors: FlyingDetectors | None = None,
+    steering: Mapping[str, Any] | None = None,
 ) -> MsgGenerator[None]:
-    """Check a path, arm, and go to the first run-up."""
-    yield from our_errors(lambda: _prepare(flyer, path, detectors))
+    """Check a path, arm, and go to the first run-up; `steering` says what tunes the flight."""
+    yield from our_errors(lambda: _prepare(flyer, path, detectors, steering))
 
 
 def _prepare(device: Any, *args: Any) -> MsgGenerator[None]:
@@ -116,16 +119,23 @@ def _prepare(device: Any, *args: Any) -> MsgGenerator[None]:
 
 @plan
 def declare_flyer_streams(
-    flyer: Flyer, detectors: FlyingDetectors | None = None
+    flyer: Flyer, detectors: FlyingDetectors | None = None, *, tuned: bool = False
 ) -> MsgGenerator[None]:
-    """Declare ``primary``, ``preview`` and ``ledger``; once per run, after the first prepare."""
+    """Declare ``primary``, ``preview``, ``ledger`` and for steered flights ``tuning``.
+
+    Once per run, after the first prepare.
+    """
     yield Msg("declare_stream", None, *_members(detectors), flyer, name="primary", collect=True)
     yield Msg("declare_stream", None, flyer.preview, name="preview", collect=True)
     yield Msg("declare_stream", None, flyer.ledger, name="ledger", collect=True)
+    if tuned:
+        yield Msg("declare_stream", None, flyer.tuning, name="tuning", collect=True)
 
 
 @plan
-def collect_flyer(flyer: Flyer, detectors: FlyingDetectors | None = None) -> MsgGenerator[None]:
+def collect_flyer(
+    flyer: Flyer, detectors: FlyingDetectors | None = None, *, tuned: bool = False
+) -> MsgGenerator[None]:
     """Turn everything readable by now into documents, and set a checkpoint behind it.
 
     The flyer goes last: by then the shielded detectors have drained, and nothing suspends any
@@ -134,6 +144,8 @@ def collect_flyer(flyer: Flyer, detectors: FlyingDetectors | None = None) -> Msg
     yield Msg("collect", *_members(detectors), flyer, name="primary", return_payload=False)
     yield Msg("collect", flyer.preview, name="preview", return_payload=False)
     yield Msg("collect", flyer.ledger, name="ledger", return_payload=False)
+    if tuned:
+        yield Msg("collect", flyer.tuning, name="tuning", return_payload=False)
     yield from bps.checkpoint()
 
 
@@ -147,6 +159,7 @@ def fly_prepared(
     detectors: FlyingDetectors | None = None,
     *,
     kickoff: Iterable[Any] = (),
+    tuned: bool = False,
 ) -> MsgGenerator[None]:
     """Fly what was prepared: kickoff, collect while it flies, complete.
 
@@ -154,6 +167,7 @@ def fly_prepared(
         flyer: staged, prepared, its streams declared.
         detectors: detectors that fly along, given to its prepare as well.
         kickoff: devices kicked off together with it, before it.
+        tuned: the flight is steered, so that there are decisions to collect.
 
     Raises:
         FlyscanError: what the flight failed of. Whatever the reason it ends early for, motion
@@ -162,13 +176,13 @@ def fly_prepared(
 
     def tail(_: Exception) -> MsgGenerator[None]:
         yield Msg("stop", flyer)
-        yield from collect_flyer(flyer, detectors)
+        yield from collect_flyer(flyer, detectors, tuned=tuned)
         if detectors is not None:
             yield from _catch_up(flyer, detectors)
         yield from _disarm(flyer)
 
     yield from our_errors(
-        lambda: bpp.contingency_wrapper(_fly(flyer, detectors, kickoff), except_plan=tail)
+        lambda: bpp.contingency_wrapper(_fly(flyer, detectors, kickoff, tuned), except_plan=tail)
     )
 
 
@@ -176,6 +190,7 @@ def _fly(
     flyer: Flyer,
     detectors: FlyingDetectors | None,
     kickoff: Iterable[Any],
+    tuned: bool,
 ) -> MsgGenerator[None]:
     group = f"flight-{uuid.uuid4()}"
     yield from bps.checkpoint()
@@ -190,13 +205,13 @@ def _fly(
     while not status.done:
         yield from bps.checkpoint()
         yield from bps.sleep(COLLECT_PERIOD)
-        yield from collect_flyer(flyer, detectors)
+        yield from collect_flyer(flyer, detectors, tuned=tuned)
         if detectors is not None:
             detectors.watch(flyer.flushed)
     yield from _show_progress(group)
     yield from until(status)
     flyer.check_outcome()
-    yield from collect_flyer(flyer, detectors)
+    yield from collect_flyer(flyer, detectors, tuned=tuned)
     yield from _disarm(flyer)
     if detectors is not None:
         detectors.settled(flyer.flushed)
