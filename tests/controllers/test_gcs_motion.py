@@ -7,6 +7,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scanspec.specs import Linspace
 
 from flyscan.controllers.gcs import GcsMotion
@@ -384,6 +386,45 @@ async def test_retune_beyond_the_limit_is_refused():
             await rig.motion.retune(10.0)
         assert await rig.motion.join() is JoinOutcome.DONE
         await rig.motion.retune(2.0)  # nothing under way: no matter
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, float("nan"), float("inf")])
+async def test_a_factor_that_is_no_speed_is_refused(factor: float):
+    async with running("C-863") as rig:
+        sweep = await rig.plan(rig.path(Linspace("x", 0, 4, 50), 0.01))
+        await rig.motion.prepare(sweep)
+        await rig.motion.start(sweep)
+        with pytest.raises(LimitError, match="expected above 0 up to 50"):
+            await rig.motion.retune(factor)
+        assert await rig.motion.join() is JoinOutcome.DONE
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0.0, 0.2), st.floats(0.05, 4.0)), min_size=1, max_size=6),
+    st.booleans(),
+)
+async def test_however_often_it_is_retuned_a_sweep_ends_at_its_target_or_where_it_is_held(
+    retunes: list[tuple[float, float]], held: bool
+):
+    async with running("C-863") as rig:
+        sweep = await rig.plan(rig.path(Linspace("x", 0, 4, 50), 0.01))
+        await rig.motion.prepare(sweep)
+        await rig.motion.start(sweep)
+        joined = asyncio.ensure_future(rig.motion.join())
+        for seconds, factor in retunes:
+            await rig.clock.sleep(seconds)
+            await rig.motion.retune(factor)
+        if held:
+            await rig.motion.hold()
+        outcome = await joined
+        assert not stage(rig).moving(rig.clock.now())
+        place = float(stage(rig).commanded(rig.clock.now()))
+        if outcome is JoinOutcome.DONE:
+            assert place == pytest.approx(sweep.target["x"], abs=0.005)
+        else:
+            assert held
+            assert sweep.origin["x"] <= place < sweep.target["x"]
 
 
 async def test_retune_needs_the_capability():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -149,7 +150,7 @@ async def test_a_curve_is_flown_as_planned():
             assert place == pytest.approx(sweep.target[axis], abs=0.05)
 
 
-def shape_error(rig: Rig, sweep: Sweep, earliest: float, latest: float) -> float:
+def shape_error(rig: Rig, sweep: Sweep, earliest: float, latest: float, axes: str = "xy") -> float:
     """How far the set-points were from the curve, wherever in between it was started.
 
     The simulator reads its clock anew for each axis, so each has its own start.
@@ -161,7 +162,36 @@ def shape_error(rig: Rig, sweep: Sweep, earliest: float, latest: float) -> float
         return float(np.abs(flown - curve[axis]).max())
 
     starts = np.arange(earliest, latest + 1e-3, 1e-5)
-    return max(min(error(axis, start) for start in starts) for axis in curve)
+    return max(min(error(axis, start) for start in starts) for axis in axes)
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.2, 12), (1.0, 20), (10.0, 40)])
+async def test_a_speed_profile_takes_few_commands(seconds: float, most: int):
+    """Loading is dead time: a line that slows down to a third in its middle, and back."""
+    async with running("E-727") as rig:
+        path = rig.path(Linspace.bounded("x", 40.0, 60.0, 100), seconds / 100)
+        share = np.linspace(0.0, 1.0, 101)
+        pace = 1 / (1 + 2 * np.exp(-(((share - 0.5) / 0.1) ** 2)))
+        between = 1 / ((pace[1:] + pace[:-1]) / 2)
+        times = np.concatenate(([0.0], np.cumsum(between))) * seconds / between.sum()
+        planned = replace(path.segment(0), schedule=times)
+        sweep = plan_sweep(planned, 0, await rig.motion.limits())
+        sent: list[str] = []
+        tell = rig.motion._controller.link.command
+
+        async def noted(command: str, *arguments: str | float, **options: bool) -> None:
+            sent.append(command)
+            await tell(command, *arguments, **options)
+
+        rig.motion._controller.link.command = noted
+        await rig.motion.save(path)
+        await rig.motion.prepare(sweep)
+        assert 1 <= sent.count("WAV") <= most
+        asked = rig.clock.now()
+        await rig.motion.start(sweep)
+        began = rig.clock.now()
+        assert await rig.motion.join() is JoinOutcome.DONE
+        assert shape_error(rig, sweep, asked, began, "x") < 0.015
 
 
 async def test_a_curve_in_user_units():
