@@ -98,7 +98,7 @@ class Flyer(
         self._file: str | None = None
         self._documents: StreamDocuments | None = None
         self._flushed = 0
-        self._point = 0
+        self._kept = 0
         self._rows_total = 0
         self._prepared: tuple[str, AsyncStatus[None]] | None = None
         self._in_flight = False
@@ -208,7 +208,7 @@ class Flyer(
         self._staged = True
         self._told_to_stop = False
         self._file, self._documents = None, None
-        self._flushed = self._point = 0
+        self._flushed = self._kept = 0
         self._error = None
         self._detectors = None
         self.preview.clear()
@@ -276,7 +276,7 @@ class Flyer(
         self._error = None
         self._told_to_stop = not self._staged
         self._ended.clear()
-        self._point = 0
+        self._kept = 0
         self._rows_total = path.points
         if self._staged:
             with self._stopped_quietly():
@@ -336,8 +336,8 @@ class Flyer(
     async def _watch(self) -> AsyncIterator[WatcherUpdate[int]]:
         reported = -1
         while not self._ended.is_set():
-            if self._point != reported:
-                reported = self._point
+            if self._kept != reported:
+                reported = self._kept
                 yield self._update()
             self._progress.clear()
             await self._progress.wait()
@@ -352,7 +352,7 @@ class Flyer(
 
     def _update(self) -> WatcherUpdate[int]:
         return WatcherUpdate(
-            current=self._point,
+            current=self._kept,
             initial=0,
             target=self._rows_total,
             name=self.name,
@@ -465,7 +465,7 @@ class Flyer(
         kind = event["event"]
         if kind == "flushed":
             self._flushed = event["frames"]
-            self._point = event["point"]
+            self._kept = event["kept"]
         elif kind == "preview":
             self.preview.add(event["row"]["time"], event["row"])
         elif kind == "ledger":

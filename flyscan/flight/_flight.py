@@ -40,8 +40,8 @@ class Flight:
     """One kickoff to complete.
 
     Events go to `listener` as JSON-able dicts with an ``"event"`` key: ``state`` (state, holds,
-    point), ``flushed`` (frames readable in the file, counted through the run), ``preview``
-    (row), ``ledger`` (row), ``failed`` (error).
+    point), ``flushed`` (frames readable in the file, counted through the run; points of the
+    flight kept), ``preview`` (row), ``ledger`` (row), ``failed`` (error).
 
     Args:
         number: number of the flight in its run.

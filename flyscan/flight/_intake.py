@@ -94,6 +94,7 @@ class Intake:
         self.last_stop = math.nan
         self.rows = 0
         self.triggers = 0
+        self.kept = 0
 
     @property
     def rowless(self) -> int:
@@ -169,6 +170,7 @@ class Intake:
         stands = account.keep(piece.point, piece.point + piece.count, self.stop_frame)
         self.rows += piece.count
         self.triggers += piece.count
+        self.kept += piece.count - len(stands)
         return stands
 
     def lose_until(self, trigger: int) -> None:

@@ -125,7 +125,7 @@ class Recorder:
         if self._records is not None:
             await self._records()
         frames = await self._sink.flush()
-        self._listener({"event": "flushed", "frames": frames, "point": self.intake.next_point})
+        self._listener({"event": "flushed", "frames": frames, "kept": self.intake.kept})
         while self._closing and self._closing[0][0] <= frames:
             _, row = self._closing.pop(0)
             await self._sink.add_ledger(row)

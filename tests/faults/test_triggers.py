@@ -183,3 +183,35 @@ async def test_a_doubled_trigger_at_the_very_end_is_noticed_too(tmp_path: FilePa
         error = await st.failure()
         assert str(error).startswith("panda: row 200 belongs to trigger 200, the row before it to")
         await st.check_failed(path)
+
+
+async def test_a_line_that_ends_before_its_triggers_came_is_flown_on_from_there(tmp_path: FilePath):
+    """The gate that positions wait for is low, and high again for the next sweep."""
+    async with station(tmp_path, panda={"gate": "BITS.OUTD"}) as st:
+        path = snake()
+        assert await st.panda("BITS.D=1") == ["OK"]
+        await st.kickoff(path)
+        await st.in_line(42.0)
+        await st.panda("BITS.D=0")
+        await st.in_line(45.0)
+        await st.when(lambda: st.at("x") < 43.0)
+        await st.panda("BITS.D=1")
+        await st.finish()
+        await st.check_exact(path)
+        assert lost(st)
+        assert lost(st) == list(range(lost(st)[0], 100))
+
+
+async def test_triggers_that_never_come_are_named_after_four_sweeps(tmp_path: FilePath):
+    async with station(tmp_path, panda={"gate": "BITS.OUTD"}) as st:
+        path = snake()
+        began = st.clock.now()
+        await st.kickoff(path)
+        error = await st.failure()
+        assert st.clock.now() - began < 4.0
+        assert isinstance(error, CaptureError)
+        assert str(error).startswith(
+            "panda: segment 0: 100 points from 0 to 99 got no row in 4 sweeps: the trigger did not "
+        )
+        assert st.points == []
+        await st.check_failed(path)

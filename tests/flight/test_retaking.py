@@ -36,6 +36,9 @@ def check_retaken(r: Rehearsal, lost: dict[int, int]) -> None:
     ledger = {row.segment: row for row in r.sink.ledger}
     assert all(row.closes for row in ledger.values())
     assert sum(row.captured for row in ledger.values()) == len(points)
+    progress = [e["kept"] for e in r.events if e["event"] == "flushed"]
+    assert progress == sorted(progress)
+    assert progress[-1] == r.path.points
     assert Counter(p for row in ledger.values() for p in row.lost) == Counter(lost)
     assert all(r.path.segment_of(p) == row.segment for row in ledger.values() for p in row.lost)
     x = r.sink.column("x")[sorted(last.values())]
