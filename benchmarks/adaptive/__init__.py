@@ -118,7 +118,7 @@ def _jobs(seeds: int, *, quick: bool) -> list[Job]:
     for signals, held_out in both:
         jobs += _of_cells(signals, seeds, held_out, quick=quick)
     jobs += [Job(map_result, (*case, 3 * seeds // 2)) for case in cases]
-    jobs += [Job(new_feature, (float(delay), seeds // 2)) for delay in DELAYS]
+    jobs += [Job(new_feature, (float(delay), seeds // 4)) for delay in DELAYS]
     jobs += [Job(edge_errors, (peak, range(i, i + edge.step))) for peak in PEAKS for i in edge]
     return jobs
 
@@ -143,9 +143,10 @@ def _of_cells(signals: dict[str, Signal], seeds: int, held_out: bool, *, quick: 
         for peak in ((0.0, 1e2) if quick else COUNTS)
     ]
     key = 300 if held_out else 200
-    jobs = [Job(cell_result, (one, seeds, key + i), held_out) for i, one in enumerate(cells)]
+    number = seeds // 2 if held_out else seeds
+    jobs = [Job(cell_result, (one, number, key + i), held_out) for i, one in enumerate(cells)]
     return jobs + [
-        Job(whole_map, (one.name, 3, peak, max(1, seeds // 25)), held_out)
+        Job(whole_map, (one.name, 3, peak, max(1, seeds // 40)), held_out)
         for one in by_width
         for peak in ((1e2,) if quick else MAP_COUNTS)
     ]

@@ -113,8 +113,9 @@ def second_difference(
 def curvature_on(grid: FloatArray, sampled: Sampled) -> FloatArray:
     """Size of the second derivative that is certain, on a grid, shape ``(..., len(grid))``.
 
-    The largest over several bin widths of what exceeds :data:`GATE` standard errors; each is
-    valid over the three bins it came from.
+    The largest over several bin widths of what exceeds :data:`GATE` standard errors. With noise
+    each is valid over the three bins it came from; without, where the place is as certain as the
+    size, the larger of two neighbours is valid between the middles of their bins.
     """
     best = np.zeros((*sampled.rate.shape[:-1], len(grid)))
     noisy = bool(np.any(sampled.variance > 0))
@@ -124,11 +125,20 @@ def curvature_on(grid: FloatArray, sampled: Sampled) -> FloatArray:
             break
         value, error = second_difference(bins.middle, bins.rate, bins.variance)
         sure = np.maximum(np.abs(value) - GATE * error, 0.0)
-        size = np.zeros_like(bins.rate)
-        for part in (slice(None, -2), slice(1, -1), slice(2, None)):
-            size[..., part] = np.maximum(size[..., part], sure)
-        best = np.maximum(best, on_grid(grid, bins.edges, size))
+        if noisy or sure.shape[-1] < 2:
+            edges, size = bins.edges, _over_three(sure)
+        else:
+            edges, size = bins.middle[..., 1:-1], np.maximum(sure[..., 1:], sure[..., :-1])
+        best = np.maximum(best, on_grid(grid, edges, size))
     return best
+
+
+def _over_three(inner: FloatArray) -> FloatArray:
+    """Largest of the triples every bin belongs to, from one value per middle bin."""
+    size = np.zeros((*inner.shape[:-1], inner.shape[-1] + 2))
+    for part in (slice(None, -2), slice(1, -1), slice(2, None)):
+        size[..., part] = np.maximum(size[..., part], inner)
+    return size
 
 
 def on_grid(grid: FloatArray, edges: FloatArray, values: FloatArray) -> FloatArray:

@@ -15,6 +15,8 @@ __all__ = ["accelerable", "fit_duration", "node_times", "positions_at", "row_len
 
 MAX_STEPS = 40
 CLOSE = 1e-3
+LEAST = 0.1
+"""Steps of false position stay this share of the bracket away from its ends."""
 
 
 def node_times(speed: FloatArray, spacing: float) -> FloatArray:
@@ -80,18 +82,23 @@ def fit_duration(
     low: FloatArray = np.log(v_min / shape.max(axis=-1)) - 1.0
     high: FloatArray = np.log(ceiling.max(axis=-1) / shape.min(axis=-1)) + 1.0
     speed, seconds = profile(high)
+    over_low: FloatArray = np.log(profile(low)[1] / duration)
+    over_high: FloatArray = np.log(seconds / duration)
     unfit = seconds < (1 - CLOSE) * duration
     for _ in range(MAX_STEPS):
         if not unfit.any():
             break
-        middle = np.asarray(0.5 * (low + high), dtype=np.float64)
+        share = np.clip(over_low / np.maximum(over_low - over_high, 1e-12), LEAST, 1 - LEAST)
+        middle = np.asarray(low + share * (high - low), dtype=np.float64)
         trial, took = profile(middle)
+        over = np.log(took / duration)
         fast = took <= duration
         better = fast & unfit  # a line that fits is left alone, whatever the others need
         speed = np.where(better[..., None], trial, speed)
         seconds = np.where(better, took, seconds)
         unfit &= seconds < (1 - CLOSE) * duration
         low, high = np.where(fast, low, middle), np.where(fast, middle, high)
+        over_low, over_high = np.where(fast, over_low, over), np.where(fast, over, over_high)
     # Slower by a common factor needs less acceleration: the remainder goes in exactly.
     factor = np.minimum(seconds / duration, 1.0)
     return speed * factor[..., None], seconds / factor

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ConfigurationError
 from ..flight import FloatArray
-from ._estimate import curvature_on, dilated, on_grid
+from ._estimate import curvature_on, on_grid
 from ._kinematics import fit_duration
 from ._knowledge import grid_nodes
 from ._line import LineRecord, cost_of_return
@@ -22,7 +22,7 @@ from ._watch import Interval, Watch
 __all__ = ["SpeedPolicy", "fast_look", "fastest"]
 
 MARGIN = 0.3
-"""Widths by which an interval flown again is wider than where curvature was found."""
+"""Widths by which what is flown slowly reaches beyond where curvature was found."""
 
 RAISE = 1.5
 """Hysteresis: the speed is raised by at most this factor per decision."""
@@ -218,19 +218,17 @@ class SpeedPolicy(Policy):
         if curve is None or not high > low:
             return None
         nodes = np.linspace(low, high, grid_nodes(high - low, self.width))
-        bend = dilated(curvature_on(nodes, curve), MARGIN * self.width, float(nodes[1] - nodes[0]))
+        bend = curvature_on(nodes, curve)
         noise = on_grid(nodes, curve.edges, curve.variance)
-        longest = self.fastest(line) * line.period
         spacing = float(nodes[1] - nodes[0])
         length = allowed_length(error, bend, noise, self.width)
-        if np.any(noise > 0):
-            took = float(np.sum(spacing * line.period / np.minimum(length, longest)))
-            shape = length**LEAST_SQUARES_NOISY
-        else:
-            shape = self.width * np.minimum(length / self.width, 1.0) ** LEAST_SQUARES
-            took = float(np.sum(spacing * line.period / np.minimum(shape, longest)))
+        shape = self.width * np.minimum(length / self.width, 1.0) ** LEAST_SQUARES
+        counted = shape
+        if np.any(noise > 0):  # the time of the one, shared as the other
+            shape, counted = length**LEAST_SQUARES_NOISY, length
+        rows_needed = spacing / np.minimum(counted, self.fastest(line) * line.period)
         fitted, _ = fit_duration(
-            shape[None], spacing, took, v_min=line.v_min,
+            shape[None], spacing, line.period * float(np.sum(rows_needed)), v_min=line.v_min,
             v_max=self.fastest(line), acceleration=line.acceleration, v_end=line.velocity,
         )  # fmt: skip
         inside = (rows.start >= low) & (rows.stop <= high)

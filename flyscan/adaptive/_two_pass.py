@@ -19,8 +19,12 @@ __all__ = ["TwoPass", "plan_second"]
 
 DEAREST_LOOK = 0.125
 DOUBT = 2.0
-TRUSTED = 1.3
-"""The look places nothing better than its own rows: smaller predicted gains are not trusted."""
+"""Rows within which a look places what it saw: what it does not resolve may be aliased."""
+
+TRUSTED = 1.1
+UNRESOLVED = 2.0
+"""Gain a plan must keep wherever within the doubt the curvature is; one that has to slow down all
+over the doubt, because the look did not resolve the structure, must promise more."""
 
 
 def plan_second(known: Knowledge, task: Task, share: float) -> Planned:
@@ -31,16 +35,19 @@ def plan_second(known: Knowledge, task: Task, share: float) -> Planned:
         task: of the second pass.
         share: of the time that the second pass has.
     """
-    planned = plan_speed(known.curvature, known.noise, task)
-    # The plan must also pay if the curvature is anywhere within two rows of where it was seen.
-    doubtful = dilated(known.curvature, DOUBT * task.width, known.grid[1] - known.grid[0])
-    error = error_model(planned.speed, doubtful, known.noise, task)
-    worth = time_gain(error, doubtful, known.noise, task) * share >= TRUSTED
-    worth &= planned.gain > 1
-    uniform = np.full_like(planned.speed, task.length / task.duration)
-    speed = np.where(worth[:, None], planned.speed, uniform)
-    gain = np.where(worth, planned.gain * share, 1.0)
-    return Planned(speed, gain, planned.error, planned.worst)
+    spacing = known.grid[1] - known.grid[0]
+    doubtful = dilated(known.curvature, DOUBT * task.width, spacing)
+    sharp = plan_speed(known.curvature, known.noise, task)
+    wide = plan_speed(doubtful, known.noise, task)
+    kept = share * time_gain(
+        error_model(sharp.speed, doubtful, known.noise, task), doubtful, known.noise, task
+    )
+    trust = (sharp.gain > 1) & (kept >= TRUSTED)
+    widen = ~trust & (share * wide.gain >= UNRESOLVED)
+    uniform = np.full_like(sharp.speed, task.length / task.duration)
+    speed = np.where(trust[:, None], sharp.speed, np.where(widen[:, None], wide.speed, uniform))
+    gain = np.where(trust, sharp.gain, np.where(widen, wide.gain, 1.0 / share)) * share
+    return Planned(speed, gain, sharp.error, sharp.worst)
 
 
 @dataclass(eq=False)

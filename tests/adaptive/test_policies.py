@@ -145,7 +145,7 @@ def test_going_back_cannot_live_lock(seed: int, scale: float, delay: int, featur
 
 
 def test_curvature_flies_fast_and_goes_back_once() -> None:
-    policy = CurvatureSpeed("y", 0.01, counting=False, target_error=1e-4 * SCALE)
+    policy = CurvatureSpeed("y", 0.01, counting=False, target_error=2e-5 * SCALE)
     flown, _ = fly(policy, line(1000), peak(0.6))
     assert flown.returns == 1
     assert flown.seconds < 0.95
