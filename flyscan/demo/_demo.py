@@ -1,4 +1,7 @@
-"""``flyscan demo``: a snake map on the simulated nanoprobe, paused and resumed on the way."""
+"""``flyscan demo``: a snake map on the simulated nanoprobe, paused and resumed on the way.
+
+Then some lines across it that are flown as fast as what they show allows.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import h5py  # pyright: ignore[reportMissingTypeStubs]
+import numpy as np
 from bluesky.run_engine import RunEngine
 from bluesky.utils import ProgressBarManager, RunEngineInterrupted
 from ophyd_async.core import StaticPathProvider, UUIDFilenameProvider, init_devices
@@ -18,15 +22,17 @@ from ophyd_async.core import StaticPathProvider, UUIDFilenameProvider, init_devi
 from ..devices import Flyer
 from ..errors import StorageError
 from ..flight.host import ProcessHost
-from ..plans import fly_grid
-from ..storage import check_file, read_ledger
+from ..plans import adaptive_fly_grid, fly_grid
+from ..storage import check_file, kept_frames, read_ledger, read_tuning
 from ._nanoprobe import SimulatedNanoprobe
-from ._picture import draw_map
+from ._picture import draw_map, draw_speeds
 
 __all__ = ["DemoResult", "run_demo"]
 
 LINES, POINTS, PERIOD = 101, 101, 0.001
 CENTRE, HALF = 50.0, 32.0
+ADAPTIVE_LINES, ADAPTIVE_POINTS, ADAPTIVE_PERIOD = 6, 201, 0.004
+ELEMENT, FEATURE = "Fe", 2.0
 PAUSE_AFTER = 5.0
 PAUSE_LASTS = 1.0
 
@@ -45,6 +51,12 @@ class DemoResult:
         dead_time_ratio: share of that in which no frame was due: turnarounds, reconfiguration.
         data_file: path of the HDF5 file.
         picture: path of the PNG.
+        adaptive_rows: frames of the adaptive lines.
+        adaptive_lost: their points that are neither kept nor given up by a decision.
+        adaptive_decisions: plans and proposals made for them.
+        adaptive_speed_ratio: highest over lowest speed flown in them.
+        adaptive_file: path of their HDF5 file.
+        adaptive_picture: path of the PNG of signal and speed.
     """
 
     rows: int
@@ -56,6 +68,12 @@ class DemoResult:
     dead_time_ratio: float
     data_file: str
     picture: str
+    adaptive_rows: int
+    adaptive_lost: int
+    adaptive_decisions: int
+    adaptive_speed_ratio: float
+    adaptive_file: str
+    adaptive_picture: str
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -113,7 +131,17 @@ def _fly(RE: Any, nano: Flyer) -> DemoResult:  # noqa: N803 - everybody calls it
     low, high = CENTRE - HALF, CENTRE + HALF
     grid = fly_grid(nano, "y", low, high, LINES, "x", low, high, POINTS, period=PERIOD)
     pauses = _run_with_pause(RE, grid)
-    return _summarise(FilePath(files[0]), pauses)
+    lines = adaptive_fly_grid(
+        nano,
+        *("y", CENTRE + 5, CENTRE + 7.5, ADAPTIVE_LINES),
+        *("x", low, high, ADAPTIVE_POINTS),
+        period=ADAPTIVE_PERIOD,
+        channel=ELEMENT,
+        width=FEATURE,
+        i0="I0",
+    )
+    RE(lines)
+    return _summarise(FilePath(files[0]), pauses, FilePath(files[-1]))
 
 
 def _run_with_pause(RE: Any, plan: Any) -> int:  # noqa: N803
@@ -146,7 +174,7 @@ def _run_with_pause(RE: Any, plan: Any) -> int:  # noqa: N803
     return int(ours.is_set())
 
 
-def _summarise(file: FilePath, pauses: int) -> DemoResult:
+def _summarise(file: FilePath, pauses: int, adaptive: FilePath) -> DemoResult:
     report = check_file(file)
     (flight,) = report.flights
     with h5py.File(file, "r") as h5:
@@ -166,4 +194,24 @@ def _summarise(file: FilePath, pauses: int) -> DemoResult:
         dead_time_ratio=round(1 - flight.points * PERIOD / duration, 4),
         data_file=str(file),
         picture=str(draw_map(file, file.with_suffix(".png"), (LINES, POINTS))),
+        **_adaptive_part(adaptive),
     )
+
+
+def _adaptive_part(file: FilePath) -> dict[str, Any]:
+    """What the adaptive lines add to the result."""
+    report = check_file(file)
+    (flight,) = report.flights
+    with h5py.File(file, "r") as h5:
+        decisions = sum(record["event"] == "decided" for record in read_tuning(h5))
+    names = ("start", "stop", "exposure")
+    columns = {n: c.astype(np.float64) for n, c in kept_frames(file, names).items()}
+    speed = np.abs(columns["stop"] - columns["start"]) / columns["exposure"]
+    return {
+        "adaptive_rows": report.frames,
+        "adaptive_lost": flight.points - flight.kept - flight.waived,
+        "adaptive_decisions": decisions,
+        "adaptive_speed_ratio": round(float(speed.max() / speed.min()), 2),
+        "adaptive_file": str(file),
+        "adaptive_picture": str(draw_speeds(file, file.with_suffix(".png"), ELEMENT)),
+    }

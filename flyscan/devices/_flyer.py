@@ -126,8 +126,7 @@ class Flyer(
             return
         await self._host.start()
         self._about = await self._host.call("describe", flyer=self._rig)
-        channels = self._about["channels"]
-        self.preview.define(preview_keys(self._rig, channels), self._hints(channels))
+        self._define_preview()
         self.ledger.define(ledger_keys(self._rig))
         self.tuning.define(tuning_keys(self._rig))
         self._host.subscribe(self._rig, self._on_event)
@@ -146,14 +145,14 @@ class Flyer(
                 remedy=f"use some of {', '.join(sorted(known))}",
             )
         self._hinted = channels
-        self.preview.define(
-            preview_keys(self._rig, self._about["channels"]), self._hints(self._about["channels"])
-        )
+        self._define_preview()
 
-    def _hints(self, channels: list[dict[str, Any]]) -> list[str]:
-        if self._hinted is not None:
-            return list(self._hinted)
-        return [c["name"] for c in channels if c["axis"] is None and not c["shape"]]
+    def _define_preview(self, *, tuned: bool = False) -> None:
+        channels = self._about["channels"]
+        plain = [c["name"] for c in channels if c["axis"] is None and not c["shape"]]
+        hints = plain if self._hinted is None else list(self._hinted)
+        keys = preview_keys(self._rig, channels, tuned=tuned)
+        self.preview.define(keys, [*hints, "speed"] if tuned else hints)
 
     @property
     def hints(self) -> Hints:
@@ -296,6 +295,7 @@ class Flyer(
                 raise
 
     async def _open_file(self, *, tuned: bool) -> None:
+        self._define_preview(tuned=tuned)
         info = self._path_provider(self.name)
         answer = await self._host.call(
             "open_run",

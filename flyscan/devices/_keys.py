@@ -55,8 +55,13 @@ TUNING = {
 }
 
 
-def preview_keys(rig: str, channels: Iterable[Mapping[str, Any]]) -> dict[str, DataKey]:
-    """Columns of the preview stream: the scalar channels' means, and the last frame and point."""
+def preview_keys(
+    rig: str, channels: Iterable[Mapping[str, Any]], *, tuned: bool = False
+) -> dict[str, DataKey]:
+    """Columns of the preview stream: the scalar channels' means, and the last frame and point.
+
+    Steered runs have the mean speed of the fast axis, too, in its units per second.
+    """
     keys: dict[str, DataKey] = {}
     for channel in channels:
         if not channel["shape"]:
@@ -65,6 +70,8 @@ def preview_keys(rig: str, channels: Iterable[Mapping[str, Any]]) -> dict[str, D
             )
     for column in ("frame", "point"):
         keys[column] = _scalar(f"flyscan://{rig}/{column}", "integer", "<i8", "", 0)
+    if tuned:
+        keys["speed"] = _scalar(f"flyscan://{rig}/speed", "number", "<f8", "", 3)
     return keys
 
 

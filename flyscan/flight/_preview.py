@@ -18,7 +18,7 @@ class PreviewSampler:
     A preview row is a dict with ``frame`` and ``point`` of its last frame, ``time`` (Unix seconds
     of the last frame) and the mean of every scalar channel over the frames since the row before,
     as far as they are of the same segment: a mean across a turnaround would stand where nothing
-    was taken.
+    was taken. Rows of steered flights have the mean ``speed`` of the fast axis, too.
     """
 
     def __init__(self, channels: tuple[Channel, ...], period: float) -> None:
@@ -28,6 +28,8 @@ class PreviewSampler:
         self._segment: int = -1
         self._count = 0
         self._sums: dict[str, float] = {}
+        self._distance = 0.0
+        self._seconds = 0.0
         self._shown_ns: int | None = None
 
     def add(self, frames: Frames) -> dict[str, Any] | None:
@@ -53,6 +55,8 @@ class PreviewSampler:
             "time": self._shown_ns / 1e9,
         }
         row |= {name: total / self._count for name, total in self._sums.items()}
+        if self._seconds:
+            row["speed"] = self._distance / self._seconds
         self._count = 0
         return row
 
@@ -62,6 +66,7 @@ class PreviewSampler:
         if segment != self._segment or not self._count:
             self._segment, self._count = segment, 0
             self._sums = dict.fromkeys(self._names, 0.0)
+            self._distance = self._seconds = 0.0
         inside = frames.segment == segment
         whole = bool(inside.all())
         self._count += int(np.count_nonzero(inside))
@@ -69,3 +74,7 @@ class PreviewSampler:
             column = frames.block.columns[name]
             part = column if whole else column[inside]
             self._sums[name] += float(np.sum(part, dtype=np.float64))
+        facts = frames.facts
+        if facts is not None:
+            self._distance += float(np.nansum(np.abs(facts.stop - facts.start)[inside]))
+            self._seconds += float(np.sum(frames.block.exposure[inside]))

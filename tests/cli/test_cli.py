@@ -50,6 +50,20 @@ def test_demo_flies_pauses_and_loses_nothing(demo: subprocess.CompletedProcess[s
     assert any("dead time ratio" in line for line in table)
 
 
+def test_demo_flies_lines_as_their_data_ask_for(
+    demo: subprocess.CompletedProcess[str],
+) -> None:
+    result = result_of(demo)
+    assert result["adaptive_rows"] >= 6 * 201
+    assert result["adaptive_lost"] == 0
+    assert result["adaptive_decisions"] >= 6
+    assert result["adaptive_speed_ratio"] > 2
+    assert Path(str(result["adaptive_picture"])).read_bytes().startswith(b"\x89PNG")
+    replayed = flyscan("replay", str(result["adaptive_file"]))
+    assert (replayed.returncode, replayed.stderr) == (0, "")
+    assert "identical" in replayed.stdout
+
+
 def test_demo_draws_the_map(demo: subprocess.CompletedProcess[str]) -> None:
     result = result_of(demo)
     assert Path(str(result["picture"])).read_bytes().startswith(b"\x89PNG")
