@@ -16,7 +16,13 @@ from ._rows import Rows
 __all__ = ["Composite", "policy_from_dict", "require_allowed"]
 
 
-def require_allowed(data: Any, listed: Collection[str]) -> None:
+HOW_TO_ALLOW = (
+    "list it under `policies` in the host's configuration, or register it as an entry point "
+    "'flyscan.policies'"
+)
+
+
+def require_allowed(data: Any, listed: Collection[str], remedy: str = HOW_TO_ALLOW) -> None:
     """Check that only policies that may be loaded are named, at any depth of `data`.
 
     Those of flyscan may be, those that are listed, and those that installed packages register
@@ -30,10 +36,7 @@ def require_allowed(data: Any, listed: Collection[str]) -> None:
         ours = re.fullmatch(r"flyscan\.adaptive:\w+", path) is not None
         if not ours and path not in registered and path not in listed:
             raise ConfigurationError(
-                f"the flight host may not load {path!r}",
-                device="policy",
-                remedy="list it under `policies` in the host's configuration, or register it as "
-                "an entry point 'flyscan.policies'",
+                f"this process may not load {path!r}", device="policy", remedy=remedy
             )
 
 

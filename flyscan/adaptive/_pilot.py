@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigurationError
-from ..flight import Clock, FloatArray, Frames, Helm, Pilot, Segment, Steered, Trigger
+from ..flight import Clock, Frames, Helm, Pilot, RowFacts, Segment, Steered, Trigger
 from ._composite import policy_from_dict, require_allowed
 from ._policy import (
     Finish,
@@ -24,7 +24,9 @@ from ._policy import (
     Situation,
 )
 from ._rails import GuardRail
+from ._replay import Asked, Began, Ended, SwitchedOff, Told
 from ._rows import Rows
+from ._rows_of import rows_of
 from ._seat import LocalSeat, Seat
 from ._shape import detour, profiled
 from ._steering import Decision, Steering
@@ -36,7 +38,7 @@ MOST_QUESTIONS = 50
 LATENCY_GUESS = 0.01
 FASTER = 100.0
 SLOWER = 0.01
-OTHER_LINE = 1 << 20
+FACTS = tuple(fact.name for fact in fields(RowFacts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +229,7 @@ class AdaptivePilot(Pilot):
                 return line
             context = self._context = self._describe(line)
             plan = self._plan = await self._sure.begin(context, now)
-            self._helm.note({"event": "began", "line": context.to_dict(), "time": now})
+            self._helm.note(Began(context, now).to_dict())
             planned = line
             if plan.profile is not None and self._helm.scene.motion.profiles:
                 planned = profiled(line, plan.profile)
@@ -287,7 +289,8 @@ class AdaptivePilot(Pilot):
                     break
                 if await self._act(decision, context, at_end=True):
                     return
-            self._helm.note({"event": "ended", "summary": await self._sure.end()})
+            self._helm.note(Ended(await self._sure.end()).to_dict())
+            self._switched_off()
             self._context = None
 
     # --- blocks ----------------------------------------------------------------------------
@@ -313,27 +316,17 @@ class AdaptivePilot(Pilot):
                 device="steering",
                 remedy="this is a defect of the flight; report it",
             )
-        scalars: dict[str, FloatArray] = {
-            name: np.asarray(column[part], np.float64)
-            for name, column in columns.items()
-            if column.ndim == 1
-        }
-        passes = facts.passes[part]
-        other = self._line is None or self._helm.line_of(int(frames.segment[part[0]])) != (
-            self._line.index
-        )
-        return Rows(
-            first=frames.first_frame + int(part[0]),
-            point=frames.point[part],
-            start=facts.start[part],
-            stop=facts.stop[part],
-            time=self._helm.row_seconds(frames)[part],
-            live=frames.block.exposure[part],
-            counts=corrected(scalars),
-            i0=None if self._config.i0 is None else facts.i0[part],
-            signals=scalars,
-            passes=passes + OTHER_LINE if other else passes,
-            good=np.zeros(len(part), np.bool_) if other else None,
+        line = self._line
+        segment = int(frames.segment[part[0]])
+        return rows_of(
+            frames.first_frame + int(part[0]),
+            frames.point[part],
+            self._helm.row_seconds(frames)[part],
+            frames.block.exposure[part],
+            RowFacts(*(getattr(facts, name)[part] for name in FACTS)),
+            {name: column[part] for name, column in columns.items()},
+            flux=self._config.i0 is not None,
+            other=line is None or self._helm.line_of(segment) != line.index,
         )
 
     async def _tell(self) -> None:
@@ -345,11 +338,8 @@ class AdaptivePilot(Pilot):
             if self._off or self._context is None:
                 continue
             now = self._helm.now()
-            self._helm.note(
-                {"event": "told", "first": rows.first, "stop": rows.end, "time": now}
-                | ({"other": True} if rows.good is not None else {})
-            )
             await self._sure.tell(rows, now)
+            self._helm.note(Told(rows, now).to_dict())
             self._switched_off()
 
     async def steer(self) -> None:
@@ -384,12 +374,13 @@ class AdaptivePilot(Pilot):
 
     async def _ask(self, context: LineContext, *, at_end: bool = False) -> Decision | None:
         now = self._situation(context, at_end)
-        self._helm.note({"event": "asked", "now": now.to_dict()})
         decision = await self._sure.ask(now)
+        self._helm.note(Asked(now).to_dict())
         for fresh in self._sure.fresh():
             self._decided(fresh)
-            if fresh.proposal is None:
+            if decision is None or fresh.proposal is None:
                 self._applied(fresh, None, 0.0)
+        self._switched_off()
         return decision
 
     def _situation(self, context: LineContext, at_end: bool) -> Situation:
@@ -500,6 +491,8 @@ class AdaptivePilot(Pilot):
             self._helm.release()
 
     def _decided(self, decision: Decision) -> None:
+        if decision.cause == "late":
+            self._helm.note(SwitchedOff(self._sure.fault or "", decision.time).to_dict())
         self._helm.note({"event": "decided", "decision": decision.to_dict()})
 
     def _applied(
@@ -527,8 +520,3 @@ class AdaptivePilot(Pilot):
             await self._tell()
             if self._seat is not None:
                 await self._seat.close()
-
-
-def corrected(columns: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    """Counts corrected for dead time where there are such, by the name of the raw channel."""
-    return {name: columns.get(f"{name}_corrected", column) for name, column in columns.items()}

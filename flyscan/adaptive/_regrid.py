@@ -50,6 +50,7 @@ def regrid_line(
     pixels: FloatArray, start: FloatArray, stop: FloatArray, live: FloatArray,
     counts: FloatArray, *, i0: FloatArray | None = None, used: BoolArray | None = None,
     passes: IntArray | None = None, alive: FloatArray | None = None,
+    dwell: FloatArray | None = None,
 ) -> Regridded:  # fmt: skip
     """Mean signal per pixel and its standard error along one line.
 
@@ -65,6 +66,8 @@ def regrid_line(
             were captured. Errors then are right at any rate: counts of variance
             ``rate * live * alive**3`` (a dead time that is not extended; Müller, Nucl. Instrum.
             Methods 112, 47, 1973) are as uncertain as Poisson counts over the time alive.
+        dwell: seconds from each row's beginning to that of the next, where that is more than
+            its live time: a row then stands for the way up to the next one.
 
     Raises:
         ConfigurationError: the pixels are not ascending.
@@ -81,20 +84,58 @@ def regrid_line(
     keep: BoolArray = np.ones(len(live), np.bool_) if used is None else np.asarray(used, np.bool_)
     number: IntArray = np.zeros(len(live), np.int64) if passes is None else passes
     _require(start, stop, flux, counts, keep, number)
-    low, high = np.minimum(start, stop), np.maximum(start, stop)
-    counted = np.asarray(counts, dtype=np.float64)
+    rows = _Spans.of(start, stop, live, dwell)
     n = len(pixels) - 1
     layers = [
-        _layer(pixels, low[pick], high[pick], beam[pick], flux[pick], counted[pick])
+        _layer(pixels, rows.take(pick), beam[pick], flux[pick], np.asarray(counts, float)[pick])
         for k in np.unique(number[keep]).tolist()
         for pick in [np.flatnonzero(keep & (number == k))]
     ]
     value, variance, exposure = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n)
     if layers:
         value, variance, exposure = _combined(layers)
-    every = keep | (np.isfinite(beam) & (low < high))
-    share = _overlap(pixels, low[every], high[every]).per_row(1 / (high - low)[every])
-    return Regridded(value, np.sqrt(variance), exposure, share.times(beam[every]))
+    every = keep | (np.isfinite(beam) & (rows.low < rows.high))
+    return Regridded(
+        value,
+        np.sqrt(variance),
+        exposure,
+        rows.take(every).spread(pixels, (beam * rows.ratio)[every]),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Spans:
+    """What rows stand for: from `low` to `high`, measured around `middle`.
+
+    `ratio` is the time spent there over the live time, at least 1.
+    """
+
+    low: FloatArray
+    high: FloatArray
+    middle: FloatArray
+    ratio: FloatArray
+
+    @classmethod
+    def of(
+        cls, start: FloatArray, stop: FloatArray, live: FloatArray, dwell: FloatArray | None
+    ) -> _Spans:
+        ratio = np.ones(len(live))
+        if dwell is not None:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = np.asarray(dwell, dtype=np.float64) / live
+            ratio = np.where(np.isfinite(ratio), np.maximum(ratio, 1.0), 1.0)
+        end = start + (stop - start) * ratio
+        return cls(np.minimum(start, end), np.maximum(start, end), 0.5 * (start + stop), ratio)
+
+    def take(self, index: BoolArray | IntArray) -> _Spans:
+        """The rows picked by a mask or an index array."""
+        return _Spans(self.low[index], self.high[index], self.middle[index], self.ratio[index])
+
+    def spread(self, pixels: FloatArray, amount: FloatArray) -> FloatArray:
+        """An amount per row, put evenly where the row is."""
+        return (
+            _overlap(pixels, self.low, self.high).per_row(1 / (self.high - self.low)).times(amount)
+        )
 
 
 def _require(
@@ -132,22 +173,21 @@ class _Layer:
 
 
 def _layer(
-    pixels: FloatArray, low: FloatArray, high: FloatArray, beam: FloatArray,
-    flux: FloatArray, counts: FloatArray,
-) -> _Layer:  # fmt: skip
-    order = np.argsort(low, kind="stable")
-    low, high, beam, flux = low[order], high[order], beam[order], flux[order]
-    counts = counts[order]
+    pixels: FloatArray, rows: _Spans, beam: FloatArray, flux: FloatArray, counts: FloatArray
+) -> _Layer:
+    order = np.argsort(rows.low, kind="stable")
+    rows, beam, flux, counts = rows.take(order), beam[order], flux[order], counts[order]
+    low, high = rows.low, rows.high
     rate, variance = counts / flux, poisson_variance(counts, flux)
     overlap = _overlap(pixels, low, high)
     covered = overlap.times(np.ones(len(low)))
     there = np.where(covered > 0, covered, np.nan)
-    weights = overlap.plus(_tilt(pixels, low, high, overlap)).per_pixel(1 / there)
+    weights = overlap.plus(_tilt(pixels, rows, overlap)).per_pixel(1 / there)
     return _Layer(
         weights.times(rate),
         weights.squared().times(variance),
         # Not the time alive: it depends on the counts, and such weights bias means.
-        overlap.per_row(1 / (high - low)).times(beam),
+        rows.spread(pixels, beam),
         covered / np.diff(pixels),
         overlap.times(high - low) / there,
     )
@@ -203,26 +243,42 @@ def _overlap(pixels: FloatArray, low: FloatArray, high: FloatArray) -> _Weights:
     return _Weights(n, pixel[some], row[some], inside[some])
 
 
-def _tilt(pixels: FloatArray, low: FloatArray, high: FloatArray, overlap: _Weights) -> _Weights:
+def _tilt(pixels: FloatArray, rows: _Spans, overlap: _Weights) -> _Weights:
     """What the slope of a row, taken from its neighbours, adds in every pixel.
 
     A row reaching over several pixels contributes ``slope * (middle of the part inside - middle
-    of the row)`` to each; the slope is a difference of the two neighbours' rates, so that the
-    whole remains linear in the rates and its variance is known.
+    of what was measured)`` to each. Rows that overlap or leave gaps have their middle beside that
+    of the pixel: that is made up for, up to half a row. The slope is a difference of the two
+    neighbours' rates, so that the whole remains linear in the rates and its variance is known.
     """
+    low, high, middle = rows.low, rows.high, rows.middle
     if len(low) < 3:
         return overlap.per_row(np.zeros(len(low)))
-    middle = 0.5 * (low + high)
     pixel, row = overlap.pixel, overlap.row
     inside = 0.5 * (np.minimum(high[row], pixels[pixel + 1]) + np.maximum(low[row], pixels[pixel]))
+    shift = _shift(pixels, overlap, inside, high - low)
     before, after = np.maximum(row - 1, 0), np.minimum(row + 1, len(low) - 1)
-    lever = overlap.weight * (inside - middle[row]) / (middle[after] - middle[before])
+    span = middle[after] - middle[before]
+    # Rows at the same place have no slope.
+    slope = np.divide(1.0, span, out=np.zeros(len(span)), where=span > 0)
+    lever = overlap.weight * (inside + shift[pixel] - middle[row]) * slope
     return _Weights(
         overlap.pixels,
         np.concatenate((pixel, pixel)),
         np.concatenate((after, before)),
         np.concatenate((lever, -lever)),
     )
+
+
+def _shift(
+    pixels: FloatArray, overlap: _Weights, inside: FloatArray, length: FloatArray
+) -> FloatArray:
+    """Distance from the middle of the rows in a pixel to its own, at most half a row."""
+    n = overlap.pixels
+    covered = np.maximum(np.bincount(overlap.pixel, overlap.weight, n), 1e-300)
+    centre = np.bincount(overlap.pixel, overlap.weight * inside, n) / covered
+    most = 0.5 * overlap.times(length) / covered
+    return np.clip(0.5 * (pixels[1:] + pixels[:-1]) - centre, -most, most)
 
 
 def _combined(layers: list[_Layer]) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -13,18 +13,9 @@ import numpy.typing as npt
 
 from ..errors import ConfigurationError
 from ..flight import FloatArray, IntArray, Path, Segment
-from ..storage import (
-    AmendedPath,
-    channel_columns,
-    frame_columns,
-    nexus_name,
-    open_run,
-    read_paths,
-    read_tuning,
-    records_by_flight,
-)
+from ..storage import AmendedPath, open_run, read_paths, read_tuning, records_by_flight
+from ._counted_frames import CountedFrames, Places
 from ._regrid import Regridded, regrid_line
-from ._rows_of import CORRECTED
 
 __all__ = ["RegriddedMap", "regrid"]
 
@@ -68,7 +59,8 @@ def regrid(
     incident flux is divided out where the flight has measured it.
 
     Where frames began and ended is in files of flights that decisions may steer. Of others it is
-    taken from ``AXIS_min`` and ``AXIS_max``, or from position and exposure.
+    taken from ``AXIS_min`` and ``AXIS_max``, or from position and exposure. A frame stands for
+    the way up to the next one, also if the detectors counted for a part of it only.
 
     Args:
         path: a run's file; it may still be being written.
@@ -83,13 +75,15 @@ def regrid(
     """
     with open_run(path) as file:
         # The record after the frames: what is appended to a path is flushed before its frames.
-        frames = _Frames.read(file, os.fspath(path), channel, flight)
+        frames = CountedFrames.read(file, os.fspath(path), channel, flight)
         amended, lines, axis = _lines(file, os.fspath(path), flight)
-        start, stop = _ends(file, axis, frames, lines)
+        places = Places.read(file, axis, frames, lines)
     edges = _edges(pixels, amended.path, axis)
+    sensible = frames.sensible & places.sensible
     order, borders = _by_line(amended.lines()[frames.segment], len(lines))
     found = [
-        _on_pixels(edges, frames, start, stop, order[begin:end]) for begin, end in pairwise(borders)
+        _on_pixels(edges, frames, places, sensible, order[begin:end])
+        for begin, end in pairwise(borders)
     ]
     return RegriddedMap(
         axis,
@@ -101,62 +95,6 @@ def regrid(
 
 
 _PLANES = ("value", "error", "exposure", "dose")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Frames:
-    """The frames of one flight; every array has shape ``(n,)``."""
-
-    number: IntArray
-    segment: IntArray
-    live: FloatArray
-    counts: FloatArray
-    alive: FloatArray
-    i0: FloatArray | None
-    used: BoolArray
-    passes: IntArray
-
-    @classmethod
-    def read(cls, file: Any, name: str, channel: str, flight: int) -> _Frames:
-        columns, channels = frame_columns(file), channel_columns(file)
-        if channel not in channels or channels[channel].ndim != 1:
-            scalars = ", ".join(n for n, column in channels.items() if column.ndim == 1)
-            raise ConfigurationError(
-                f"no channel {channel!r} with a number per frame",
-                device=name,
-                remedy=f"use one of {scalars}",
-            )
-        frames = min(map(len, columns.values()))
-        number = np.flatnonzero(columns["flight"][:frames] == flight)
-
-        def take(column: Any) -> npt.NDArray[Any]:
-            return column[:frames][number]
-
-        counts = take(channels[channel]).astype(np.float64)
-        corrected = channels.get(channel + CORRECTED)
-        alive = np.ones(len(number))
-        if corrected is not None:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                alive = np.where(counts > 0, counts / take(corrected), 1.0)
-        i0 = take(columns["i0"]) if "i0" in columns else None
-        passes = take(columns["pass"]) if "pass" in columns else np.zeros(len(number))
-        return cls(
-            number,
-            take(columns["segment"]).astype(np.int64),
-            take(columns["exposure"]),
-            counts,
-            alive,
-            i0 if i0 is not None and np.isfinite(i0).any() else None,
-            take(columns["used" if "used" in columns else "keep"]) == 1,
-            passes.astype(np.int64),
-        )
-
-    def sensible(self, start: FloatArray, stop: FloatArray) -> BoolArray:
-        """Frames whose numbers can be used."""
-        flux = self.live * self.alive * (1.0 if self.i0 is None else self.i0)
-        columns = np.stack((start, stop, flux, self.counts))
-        good = np.isfinite(columns).all(axis=0) & (flux > 0) & (self.counts >= 0)
-        return good & (start != stop)
 
 
 def _lines(file: Any, name: str, flight: int) -> tuple[AmendedPath, list[Segment], str]:
@@ -181,41 +119,6 @@ def _lines(file: Any, name: str, flight: int) -> tuple[AmendedPath, list[Segment
     return amended, lines, axes.pop()
 
 
-def _ends(
-    file: Any, axis: str, frames: _Frames, lines: list[Segment]
-) -> tuple[FloatArray, FloatArray]:
-    """Position of the axis at the beginning and the end of every frame, in either order."""
-    columns, channels = frame_columns(file), channel_columns(file)
-
-    def take(column: Any) -> FloatArray:
-        return column[: frames.number[-1] + 1][frames.number].astype(np.float64)
-
-    if not len(frames.number):
-        return np.empty(0), np.empty(0)
-    if "start" in columns:
-        start, stop = take(columns["start"]), take(columns["stop"])
-        if np.isfinite(start).any():
-            return start, stop
-    if {f"{axis}_min", f"{axis}_max"} <= channels.keys():
-        return take(channels[f"{axis}_min"]), take(channels[f"{axis}_max"])
-    position = _position(columns, channels, axis)
-    if position is None or any(line.curved for line in lines):
-        raise ConfigurationError(
-            f"nothing says where along {axis} the frames began and ended",
-            device=file.filename,
-            remedy=f"capture {axis}_min and {axis}_max, or fly straight lines and capture {axis}",
-        )
-    speed = np.array([line.step / line.period for line in lines])
-    half = speed[frames.segment] * frames.live / 2
-    return take(position) - half, take(position) + half
-
-
-def _position(columns: Mapping[str, Any], channels: Mapping[str, Any], axis: str) -> Any:
-    """The column of an axis' position over the frame: as captured, or as planned."""
-    reported = (c for n, c in channels.items() if c.attrs.get("axis", n) == axis)
-    return next(reported, columns.get(f"{nexus_name(axis)}_setpoint"))
-
-
 def _edges(pixels: int | npt.ArrayLike, path: Path, axis: str) -> FloatArray:
     if isinstance(pixels, int):
         low, high = path.extents()[axis]
@@ -231,23 +134,24 @@ def _by_line(line: IntArray, lines: int) -> tuple[IntArray, list[int]]:
 
 
 def _on_pixels(
-    edges: FloatArray, frames: _Frames, start: FloatArray, stop: FloatArray, rows: IntArray
+    edges: FloatArray, frames: CountedFrames, places: Places, sensible: BoolArray, rows: IntArray
 ) -> tuple[Regridded, int]:
     """One line, and how many of its frames make no sense."""
     used = frames.used[rows]
-    sensible = frames.sensible(start, stop)[rows]
+    good = sensible[rows]
     found = regrid_line(
         edges,
-        start[rows],
-        stop[rows],
+        places.start[rows],
+        places.stop[rows],
         frames.live[rows],
         frames.counts[rows],
         i0=None if frames.i0 is None else frames.i0[rows],
-        used=used & sensible,
+        used=used & good,
         passes=frames.passes[rows],
         alive=frames.alive[rows],
+        dwell=places.dwell[rows],
     )
-    return found, int((used & ~sensible).sum())
+    return found, int((used & ~good).sum())
 
 
 def _others(lines: list[Segment], axis: str) -> dict[str, FloatArray]:

@@ -87,10 +87,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class SwitchedOff:
-    """Somebody else than the policy ended it: it took too long.
-
-    The call that took too long is not in the record.
-    """
+    """The policy took too long over a call. One that never came back is not in the record."""
 
     fault: str
     time: float = 0.0
@@ -118,7 +115,7 @@ def replay(events: Iterable[Event], policy: Policy, rail: GuardRail) -> list[Dec
         elif isinstance(event, Asked):
             steering.ask(event.now)
         elif isinstance(event, SwitchedOff):
-            steering.switch_off(event.fault, event.time)
+            steering.switch_off(event.fault, event.time, cause="late")
         else:
             steering.end()
     return steering.decisions

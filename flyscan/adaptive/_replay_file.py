@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from ..errors import ConfigurationError, StorageError
+from ..errors import StorageError
 from ..storage import open_run, read_tuning, records_by_flight
-from ._composite import policy_from_dict
+from ._composite import policy_from_dict, require_allowed
 from ._record import RecordedFlight
 from ._replay import SwitchedOff, first_difference, replay
 from ._steering import Decision
 
 __all__ = ["ReplayedFlight", "replay_file"]
+
+HOW_TO_TRUST = "if you know the class the file names, say so: `flyscan replay --trust CLASS`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def replay_file(
     *,
     flight: int | None = None,
     policy: Mapping[str, Any] | None = None,
-    trusted: Collection[str] = ("flyscan",),
+    trusted: Collection[str] = (),
 ) -> list[ReplayedFlight]:
     """Let a policy decide again on what was recorded, and compare.
 
@@ -62,7 +64,8 @@ def replay_file(
         flight: number of the one flight to replay; None for all that were steered.
         policy: class and parameters of a policy to try instead of the recorded one. It is shown
             the rows as they were flown, not as it would have flown them.
-        trusted: packages whose policies may be loaded because a file names them.
+        trusted: classes that may be loaded because a file names them, beside the policies of
+            flyscan and those registered as entry points ``flyscan.policies``.
 
     Raises:
         StorageError: no such file, no steered flight in it, or a record that makes no sense.
@@ -82,13 +85,7 @@ def replay_file(
 
 
 def _replayed(recorded: RecordedFlight, trusted: Collection[str]) -> ReplayedFlight:
-    for name in _classes(recorded.policy):
-        if name.partition(":")[0].partition(".")[0] not in trusted:
-            raise ConfigurationError(
-                f"the file names the policy {name!r}, and files are not trusted to load code",
-                device=f"flight {recorded.flight}",
-                remedy="trust its package if you know it: `flyscan replay --trust PACKAGE`",
-            )
+    require_allowed(recorded.policy, trusted, HOW_TO_TRUST)
     decisions = replay(recorded.events(), policy_from_dict(recorded.policy), recorded.rail)
     return ReplayedFlight(
         recorded.flight,
@@ -105,16 +102,3 @@ def _tried(recorded: RecordedFlight, policy: Mapping[str, Any]) -> ReplayedFligh
     return ReplayedFlight(
         recorded.flight, policy, tuple(recorded.decisions), tuple(decisions), None
     )
-
-
-def _classes(data: object) -> Iterator[str]:
-    """Every class that JSON-able parameters of a policy name, those of its parts included."""
-    if isinstance(data, Mapping):
-        values = cast("Mapping[str, object]", data)
-        if "class" in values:
-            yield str(values["class"])
-        for value in values.values():
-            yield from _classes(value)
-    elif isinstance(data, list | tuple):
-        for value in cast("list[object]", data):
-            yield from _classes(value)

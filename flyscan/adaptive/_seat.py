@@ -103,6 +103,6 @@ class LocalSeat(Seat):
         took = time.perf_counter() - began
         if took > self._patience and self._steering.fault is None:
             self._steering.switch_off(
-                f"a call took {took:.3g} s, {self._patience:g} s are allowed", now
+                f"a call took {took:.3g} s, {self._patience:g} s are allowed", now, cause="late"
             )
         return answer

@@ -24,7 +24,7 @@ class Decision:
         number: counts decisions of the run from 0.
         segment: line it was made on.
         block: blocks delivered when it was made.
-        cause: "plan", "block", "end", "held" or "fault".
+        cause: "plan", "block", "end", "held", "fault", or "late" for a call that took too long.
         old: speed and step before.
         proposed: the plan or proposal, JSON-able.
         applied: what may be done, JSON-able; None if refused.
@@ -139,11 +139,11 @@ class Steering:
             self.switch_off(f"{type(error).__name__}: {error}", 0.0)
             return {"fault": self.fault}
 
-    def switch_off(self, fault: str, time: float) -> Decision:
-        """Ask the policy no more, because it raised or took too long."""
+    def switch_off(self, fault: str, time: float, *, cause: str = "fault") -> Decision:
+        """Ask the policy no more, because it raised or, if `cause` is "late", took too long."""
         self.fault = fault
         reason = f"policy switched off, the flight goes on uniformly: {fault}"
-        return self._note("fault", {}, {}, None, reason, time)
+        return self._note(cause, {}, {}, None, reason, time)
 
     def _note(
         self, cause: str, old: Mapping[str, float], proposed: Mapping[str, Any],

@@ -33,8 +33,8 @@ def add_replay(commands: Any) -> None:
         "--trust",
         action="append",
         default=[],
-        metavar="PACKAGE",
-        help="load policies of this package because the file names them",
+        metavar="CLASS",
+        help="load this policy, package.module:Class, because the file names it",
     )
     replay.add_argument("--json", action="store_true", help="print the result as JSON")
     replay.set_defaults(run=_replay)
@@ -44,8 +44,7 @@ def _replay(options: argparse.Namespace) -> int:
     from ..adaptive import replay_file
 
     policy = None if options.policy is None else _policy(options.policy)
-    trusted = ("flyscan", *options.trust)
-    flights = replay_file(options.file, flight=options.flight, policy=policy, trusted=trusted)
+    flights = replay_file(options.file, flight=options.flight, policy=policy, trusted=options.trust)
     if options.json:
         found = {"file": str(options.file), "flights": [flight.to_dict() for flight in flights]}
         print(json.dumps(found))
@@ -95,7 +94,7 @@ def _what(decision: Decision) -> str:
     """What a decision comes to, in a few words."""
     applied = decision.applied
     if applied is None:
-        return "off" if decision.cause == "fault" else "refused"
+        return "off" if decision.cause in ("fault", "late") else "refused"
     match applied.get("kind"):
         case None:
             return "fly uniformly" if applied["profile"] is None else _profile(applied["profile"])

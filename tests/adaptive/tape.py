@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from flyscan.adaptive import (
     Steering,
     SwitchedOff,
     Told,
+    proposal_from_dict,
     rows_of,
 )
 from flyscan.errors import CaptureError
@@ -51,7 +52,7 @@ class Dice(Policy):
     calls: int = 0
 
     def __post_init__(self) -> None:
-        self._sum = 0
+        self.seen = 0
 
     def params(self) -> dict[str, Any]:
         return {"seed": self.seed}
@@ -59,22 +60,26 @@ class Dice(Policy):
     def begin(self, line: LineContext) -> Plan:
         rng = self._throw()
         if rng.random() < 0.5:
-            return Plan(None, f"uniform {self._sum!r}")
+            return Plan(None, f"uniform {self.seen!r}")
         ends, speed = (line.start, line.stop), 0.5 + float(rng.random())
-        return Plan(Profile(ends, (speed, speed)), f"profile {self._sum!r}", gain=self._sum)
+        return Plan(Profile(ends, (speed, speed)), f"profile {self.seen!r}", gain=self.seen)
 
     def tell(self, rows: Rows) -> None:
         if self._throw().random() < 0.05:
             raise CaptureError("these rows make no sense")
+        self.take(rows)
+
+    def take(self, rows: Rows) -> None:
+        """Let every bit matter from now on."""
         parts = [rows.point, rows.start, rows.stop, rows.time, rows.live, rows.pass_number]
         parts += [part for part in (rows.i0, rows.good) if part is not None]
         parts += [*rows.counts.values(), *rows.signals.values(), np.array([rows.first])]
         for part in parts:
-            self._sum = zlib.crc32(np.ascontiguousarray(part).tobytes(), self._sum)
+            self.seen = zlib.crc32(np.ascontiguousarray(part).tobytes(), self.seen)
 
     def ask(self, now: Situation) -> Proposal | None:
         rng = self._throw()
-        reason = f"{self._sum!r} at {now.time!r}"
+        reason = f"{self.seen!r} at {now.time!r}"
         speed = float(rng.choice([0.7, 1.3, np.nan, -1.0, 1e9]))
         choices: list[Proposal | None] = [
             None,
@@ -88,11 +93,45 @@ class Dice(Policy):
         return choices[int(rng.integers(len(choices)))]
 
     def end(self) -> dict[str, Any]:
-        return {"sum": self._sum}
+        return {"sum": self.seen}
 
     def _throw(self) -> np.random.Generator:
         self.calls += 1
         return np.random.default_rng((self.seed, self.calls))
+
+
+@dataclass(eq=False)
+class Script(Policy):
+    """Proposes what is written for a line, one after the other; says what it was told by then.
+
+    Args:
+        script: line to proposals, JSON-able; None stands for going on.
+        at_end: the same for the end of a line.
+    """
+
+    script: Mapping[str, Sequence[Mapping[str, Any] | None]]
+    at_end: Mapping[str, Sequence[Mapping[str, Any] | None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._dice, self._line, self._asked = Dice(), "", [0, 0]
+
+    def begin(self, line: LineContext) -> Plan:
+        self._line, self._asked = str(line.segment), [0, 0]
+        return Plan(None, "scripted")
+
+    def tell(self, rows: Rows) -> None:
+        self._dice.take(rows)
+
+    def ask(self, now: Situation) -> Proposal | None:
+        if now.held:
+            return Resume(f"after {self._dice.seen}")
+        lines = (self.at_end if now.at_end else self.script).get(self._line, ())
+        self._asked[now.at_end] += 1
+        number = self._asked[now.at_end] - 1
+        data = lines[number] if number < len(lines) else None
+        if data is None:
+            return None
+        return replace(proposal_from_dict(data), reason=f"after {self._dice.seen}")
 
 
 class Tape(Steering):
@@ -136,7 +175,7 @@ class Tape(Steering):
 
     def stop(self, fault: str, time: float) -> None:
         """Somebody switches the policy off."""
-        self.switch_off(fault, time)
+        self.switch_off(fault, time, cause="late")
         self._called(SwitchedOff(fault, time).to_dict())
 
     def captured(self, rows: Rows) -> Frames:
