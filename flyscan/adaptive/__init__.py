@@ -10,7 +10,7 @@ from ._composite import Composite, policy_from_dict
 from ._curvature import CurvatureSpeed
 from ._estimate import Sampled, curvature_on, poisson_variance
 from ._parametric import Parametric
-from ._pilot import AdaptivePilot, SteeringConfig
+from ._pilot import AdaptivePilot
 from ._plan import Planned, Task, plan_speed
 from ._policy import (
     Finish,
@@ -47,6 +47,7 @@ from ._rows_of import rows_of
 from ._simulate import Flown, SimulatedLine
 from ._stability import StabilityGuard
 from ._steering import Decision, Steering
+from ._steering_config import SteeringConfig
 from ._step import StepSize
 from ._two_pass import TwoPass
 

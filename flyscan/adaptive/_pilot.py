@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigurationError
-from ..flight import Clock, Frames, Helm, Pilot, RowFacts, Segment, Steered, Trigger
+from ..flight import Clock, Frames, Helm, Pilot, RowFacts, Segment, Steered
 from ._composite import policy_from_dict, require_allowed
+from ._line_context import line_context
 from ._policy import (
     Finish,
     GoBack,
@@ -30,77 +31,14 @@ from ._rows_of import rows_of
 from ._seat import LocalSeat, Seat
 from ._shape import detour, profiled
 from ._steering import Decision, Steering
+from ._steering_config import SteeringConfig
 
-__all__ = ["AdaptivePilot", "SteeringConfig"]
+__all__ = ["AdaptivePilot"]
 
 HELD_PERIOD = 0.1
 MOST_QUESTIONS = 50
 LATENCY_GUESS = 0.01
-FASTER = 100.0
-SLOWER = 0.01
 FACTS = tuple(fact.name for fact in fields(RowFacts))
-
-
-@dataclass(frozen=True, slots=True)
-class SteeringConfig:
-    """What a steered flight is told, JSON-able.
-
-    Args:
-        policy: class path and parameters, see :func:`policy_from_dict`.
-        extra: seconds a line may take beyond the uniform one, as a share of that.
-        max_raise: largest factor by which one decision may raise the speed.
-        time_limit: seconds the flight may take; None for no limit.
-        patience: seconds a call of the policy may take before it is switched off.
-        worker: run the policy in a process of its own, for policies that compute for long.
-        i0: channel of the incident flux; None if there is none.
-        nominal_i0: its usual counts per second; None to take the median of the first block.
-    """
-
-    policy: Mapping[str, Any]
-    extra: float = 0.2
-    max_raise: float = 1.5
-    time_limit: float | None = None
-    patience: float = 1.0
-    worker: bool = False
-    i0: str | None = None
-    nominal_i0: float | None = None
-
-    def __post_init__(self) -> None:
-        positive = {"max_raise": self.max_raise, "patience": self.patience}
-        if self.time_limit is not None:
-            positive["time_limit"] = self.time_limit
-        if self.nominal_i0 is not None:
-            positive["nominal_i0"] = self.nominal_i0
-        wrong = {n: v for n, v in positive.items() if not (np.isfinite(v) and v > 0)}
-        if not (np.isfinite(self.extra) and self.extra >= 0):
-            wrong["extra"] = self.extra
-        if wrong:
-            raise ConfigurationError(
-                f"makes no sense: {', '.join(f'{n} = {v}' for n, v in wrong.items())}",
-                device="steering",
-                remedy="give positive numbers; extra may be 0",
-            )
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> SteeringConfig:
-        """Read the JSON form.
-
-        Raises:
-            ConfigurationError: unknown or missing entries, or numbers without sense.
-        """
-        try:
-            return cls(**data)
-        except TypeError as exc:
-            raise ConfigurationError(
-                f"cannot be read: {exc}",
-                device="steering",
-                remedy="give policy, and of extra, max_raise, time_limit, patience, worker, i0, "
-                "nominal_i0 what should differ from the default",
-            ) from exc
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return asdict(self)
 
 
 class AdaptivePilot(Pilot):
@@ -227,7 +165,9 @@ class AdaptivePilot(Pilot):
             self._line, self._context, self._plan, self._returns = line, None, None, 0
             if self._off or line.fast is None or line.curved:
                 return line
-            context = self._context = self._describe(line)
+            context = self._context = line_context(
+                line, self._helm.scene, self._latency, self._config.extra
+            )
             plan = self._plan = await self._sure.begin(context, now)
             self._helm.note(Began(context, now).to_dict())
             planned = line
@@ -240,42 +180,6 @@ class AdaptivePilot(Pilot):
                 self._decided(decision)
                 self._applied(decision, line.first_point, 0.0, refused=why)
             return planned
-
-    def _describe(self, line: Segment) -> LineContext:
-        scene, axis = self._helm.scene, line.fast or ""
-        limit = scene.limits[axis]
-        speed = abs(line.velocity[axis])
-        timed = line.trigger is Trigger.TIME
-        motion, capture = scene.motion, scene.capture
-        shortest = line.period if timed else max(capture.min_period, 1e-9)
-        top = limit.velocity
-        for other, velocity in line.velocity.items():  # axes moved in step bound the fast one
-            if velocity and other != axis:
-                top = min(top, scene.limits[other].velocity * speed / abs(velocity))
-        return LineContext(
-            segment=line.index,
-            start=line.start[axis],
-            stop=line.stop[axis],
-            velocity=speed,
-            v_min=min(speed, top) * SLOWER,
-            v_max=max(speed, min(top, FASTER * speed)),
-            acceleration=min(
-                scene.limits[a].acceleration * speed / abs(v) for a, v in line.velocity.items() if v
-            ),
-            period=line.period,
-            min_period=min(shortest, line.period),
-            max_period=line.period if timed else line.period / SLOWER,
-            trigger=line.trigger.value,
-            latency=self._latency,
-            block_period=capture.block_period,
-            turnaround=limit.settle,
-            extra_time=self._config.extra * line.duration,
-            channels=scene.channels,
-            velocity_in_flight=motion.velocity_in_flight,
-            profile_pieces=motion.profile_pieces if motion.profiles else 0,
-            step_in_flight=capture.step_in_flight and not timed,
-            goes_back=True,
-        )
 
     async def end(self) -> None:
         async with self._turn:
@@ -415,9 +319,18 @@ class AdaptivePilot(Pilot):
     def _speed(self, position: float, context: LineContext) -> float:
         """Commanded speed at a position."""
         profile = None if self._plan is None else self._plan.profile
-        if profile is not None and self._helm.scene.motion.profiles:
+        if profile is not None and self._profiled:
             return float(profile.at(np.array([position]))[0])
         return context.velocity * self._helm.pace
+
+    @property
+    def _profiled(self) -> bool:
+        """Whether the line, or the part of it under way, is flown by a profile of speeds."""
+        under_way = self._helm.line
+        if under_way is not None:
+            return under_way.curved
+        plan = self._plan
+        return plan is not None and plan.profile is not None and self._helm.scene.motion.profiles
 
     def _step(self, context: LineContext) -> float:
         return context.velocity * context.period * self._helm.stride
@@ -428,7 +341,9 @@ class AdaptivePilot(Pilot):
         if proposal is None:
             return False
         point, refused = self._helm.next_point, ""
-        if isinstance(proposal, Retune):
+        if isinstance(proposal, Retune) and self._profiled:
+            refused = "the line is flown by its profile"
+        elif isinstance(proposal, Retune):
             changed = await self._retune(proposal, context)
             if changed is None:
                 refused = "the sweep was over"
