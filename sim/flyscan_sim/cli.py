@@ -69,6 +69,7 @@ def _nanoprobe(options: argparse.Namespace) -> Nanoprobe:
     from flyscan.flight import Clock, RealClock, ScaledClock
 
     from .nanoprobe import Nanoprobe, NanoprobePorts
+    from .world import detectors_from_json
 
     clock: Clock = RealClock() if options.speed == 1 else ScaledClock(options.speed)
     control, data = options.panda_ports
@@ -83,6 +84,7 @@ def _nanoprobe(options: argparse.Namespace) -> Nanoprobe:
         ),
         block_period=options.block_period,
         prefix=options.prefix,
+        sample=None if options.sample is None else detectors_from_json(options.sample),
     )
 
 
@@ -122,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--block-period", type=_positive, default=0.1, metavar="SECONDS",
         help="how often the PandA hands over samples")  # fmt: skip
     add("--prefix", default="SIM:", help="of all EPICS names")
+    add("--sample", type=_text, metavar="FILE", help="maps to measure instead of the star, JSON")
     return parser
 
 
@@ -145,12 +148,14 @@ def _port(text: str) -> int:
 
 
 def _script(text: str) -> str:
-    if not text.startswith("@"):
-        return text
+    return _text(text[1:]) if text.startswith("@") else text
+
+
+def _text(name: str) -> str:
     try:
-        return Path(text[1:]).read_text(encoding="utf-8")
+        return Path(name).read_text(encoding="utf-8")
     except OSError as error:
-        raise argparse.ArgumentTypeError(f"cannot read {text[1:]}: {error.strerror}") from error
+        raise argparse.ArgumentTypeError(f"cannot read {name}: {error.strerror}") from error
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -15,12 +15,12 @@ from .areadetector import AreaDetector
 from .epics import Beamline, CaServer
 from .gcs import C863, E727, GcsServer
 from .panda import PandaServer, PandaWiring
-from .world import FaultScript, nanoprobe_world
+from .world import Detector, FaultScript, nanoprobe_world
 
 __all__ = ["Nanoprobe", "NanoprobePorts"]
 
 WIRING: Final = PandaWiring(
-    encoders={"INENC1": "x", "INENC2": "y", "INENC3": "z"},
+    encoders={"INENC1": "x", "INENC2": "y", "INENC3": "z", "INENC4": "detector"},
     pulses={
         "TTLIN1": "I0",
         "TTLIN2": "Fe",
@@ -65,9 +65,10 @@ class Nanoprobe:
         ports: fixed ports.
         block_period: how often the PandA hands over samples, s.
         prefix: of all EPICS names.
+        sample: detectors to replace, by channel.
 
     Raises:
-        ConfigurationError: a fault script does not make sense.
+        ConfigurationError: a fault script does not make sense, or there is no such channel.
     """
 
     def __init__(
@@ -81,10 +82,13 @@ class Nanoprobe:
         ports: NanoprobePorts | None = None,
         block_period: float = 0.1,
         prefix: str = "SIM:",
+        sample: Mapping[str, Detector] | None = None,
     ) -> None:
         clock = clock or RealClock()
         ports = ports or NanoprobePorts()
-        self.world = nanoprobe_world(clock, seed, FaultScript.from_json(clock, *faults))
+        self.world = nanoprobe_world(
+            clock, seed, FaultScript.from_json(clock, *faults), chosen=sample
+        )
         self._host = host
         self._panda_host = panda_host or host
         self.gcs = GcsServer(self.world, E727, _PIEZO, host, ports.gcs, homed=True)

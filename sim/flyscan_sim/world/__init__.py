@@ -5,6 +5,7 @@ from ._beam import RingSpec, Shutter, StorageRing
 from ._faults import FAULT_KINDS, Fault, FaultKind, FaultScript
 from ._nanoprobe import COARSE_MOTORS, nanoprobe_world
 from ._sample import Particles, SiemensStar, default_sample
+from ._table import Table, detectors_from_json
 from ._world import Detector, World
 
 __all__ = [
@@ -21,7 +22,9 @@ __all__ = [
     "SiemensStar",
     "StageAxis",
     "StorageRing",
+    "Table",
     "World",
     "default_sample",
+    "detectors_from_json",
     "nanoprobe_world",
 ]

@@ -10,6 +10,7 @@ from flyscan.flight import Clock, RealClock
 from ._axis import AxisSpec
 from ._faults import FaultScript
 from ._sample import default_sample
+from ._table import check_channels
 from ._world import Detector, World
 
 __all__ = ["COARSE_MOTORS", "nanoprobe_world"]
@@ -55,6 +56,7 @@ def nanoprobe_world(
     seed: int = 0,
     faults: FaultScript | None = None,
     axes: Mapping[str, AxisSpec] | None = None,
+    chosen: Mapping[str, Detector] | None = None,
 ) -> World:
     """The default world.
 
@@ -66,6 +68,10 @@ def nanoprobe_world(
         seed: fixes the sample, the vibration and the counting noise.
         faults: what goes wrong.
         axes: axes to replace or add, by name.
+        chosen: detectors to replace, by channel.
+
+    Raises:
+        ConfigurationError: a chosen channel does not exist.
     """
     stages = dict.fromkeys(("x", "y", "z"), _PIEZO)
     stages |= {"detector": _DC_MOTOR} | dict.fromkeys(COARSE_MOTORS, _STEPPER)
@@ -76,10 +82,11 @@ def nanoprobe_world(
         "Cu": Detector(rate=60_000.0, field=fields["Cu"], dark=1.0),
         "Zn": Detector(rate=40_000.0, field=fields["Zn"], dark=1.0),
     }
+    check_channels(chosen or {}, detectors)
     return World(
         clock or RealClock(),
         stages | dict(axes or {}),
-        detectors,
+        detectors | dict(chosen or {}),
         horizontal={"x": 1.0, "coarse_x": 1000.0},
         vertical={"y": 1.0, "coarse_y": 1000.0},
         faults=faults,
