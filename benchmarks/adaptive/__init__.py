@@ -30,6 +30,7 @@ from ._figures import (
     step_scan_summary,
     whole_map_figures,
 )
+from ._fuzz import fuzzed, fuzzed_figures
 from ._lines import Cell
 from ._maps import CASES, map_result
 from ._noise_free import going_back, known_before, new_feature
@@ -81,6 +82,7 @@ def main(argv: list[str]) -> dict[str, Any]:
     errors = [result for job, result in done if job.part is edge_errors]
     figures |= edge_figures(np.concatenate(errors))
     figures |= regridding_figures([result for job, result in done if job.part is map_result])
+    figures |= fuzzed_figures([result for job, result in done if job.part is fuzzed])
     figures["held_out"] = _by_signal([one for one in done if one[0].held_out])
     return figures | {"seeds": seeds}
 
@@ -119,6 +121,7 @@ def _jobs(seeds: int, *, quick: bool) -> list[Job]:
         jobs += _of_cells(signals, seeds, held_out, quick=quick)
     jobs += [Job(map_result, (*case, 3 * seeds // 2)) for case in cases]
     jobs += [Job(new_feature, (float(delay), seeds // 4)) for delay in DELAYS]
+    jobs += [Job(fuzzed, (2_000 if quick else 100_000, i)) for i in range(10)]
     jobs += [Job(edge_errors, (peak, range(i, i + edge.step))) for peak in PEAKS for i in edge]
     return jobs
 

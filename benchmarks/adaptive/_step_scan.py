@@ -38,7 +38,10 @@ from ._noise_free import drawn, fly
 from ._picture import rms
 from ._signals import Signal, signal_of
 
-__all__ = ["EXPOSURES_MS", "crossing", "our_levels", "peer_levels", "step_scan_figures"]
+__all__ = [
+    "EXPOSURES_MS", "FINEST", "MOVE_S", "UNIFORM_ROWS", "crossing", "going_back_settings",
+    "our_levels", "peer_levels", "step_scan_figures", "two_pass_settings",
+]  # fmt: skip
 
 EXPOSURES_MS = (1, 10, 100)
 MOVE_S = 0.02
@@ -214,14 +217,14 @@ def crossing(levels: Iterable[Level], target: float, best: float | None = None) 
     return best
 
 
-def _going_back(signal: Signal, target: float) -> list[tuple[Callable[[], Policy], int]]:
+def going_back_settings(signal: Signal, target: float) -> list[tuple[Callable[[], Policy], int]]:
     def make(error: float) -> Callable[[], Policy]:
         return lambda: CurvatureSpeed("y", signal.width, counting=False, target_error=error)
 
     return [(make(factor * target), round(PLANNED_ROWS / signal.width)) for factor in ACCEPTED]
 
 
-def _two_pass(signal: Signal) -> list[tuple[Callable[[], Policy], int]]:
+def two_pass_settings(signal: Signal) -> list[tuple[Callable[[], Policy], int]]:
     """In longer and longer times; the look takes a tenth of it, and is finer the longer."""
 
     def make(look: float) -> Callable[[], Policy]:
@@ -236,7 +239,10 @@ def step_scan_figures(name: str, seeds: int) -> dict[str, Any]:
     offsets = np.random.default_rng(951).uniform(*signal.offsets, seeds)
     cell = Cell(signal, UNIFORM_ROWS, 0.0)
     target = Evaluation(cell, seeds, 0, offsets=offsets).uniform_error(1.0)
-    flights = {"going_back": _going_back(signal, target), "two_pass": _two_pass(signal)}
+    flights = {
+        "going_back": going_back_settings(signal, target),
+        "two_pass": two_pass_settings(signal),
+    }
     found: dict[str, Any] = {kind: {} for kind in flights}
     needed: dict[str, list[float | None]] = {kind: [] for kind in flights}
     for reverse in (False, True):

@@ -32,6 +32,17 @@ def test_second_difference_of_a_parabola_with_uneven_rows() -> None:
     assert value.mean() == pytest.approx(6.0, rel=0.4)
 
 
+def test_without_noise_a_kink_stays_where_it_is() -> None:
+    edges = np.linspace(0, 1, 51)
+    mean = np.diff(0.5 * np.square(np.maximum(edges - 0.49, 0))) / np.diff(edges)
+    grid = np.linspace(0, 1, 1001)
+    exact = curvature_on(grid, Sampled(edges, mean, np.zeros_like(mean)))
+    assert np.all(exact[np.abs(grid - 0.49) > 0.041] < 1e-6)
+    assert exact[np.abs(grid - 0.49) < 0.019].min() > 20  # a jump of slope by 1 over a row of 0.02
+    noisy = curvature_on(grid, Sampled(edges, mean, np.full_like(mean, 1e-12)))
+    assert noisy[np.abs(grid - 0.49) < 0.049].min() > 1  # its place is uncertain too
+
+
 def test_noise_is_never_taken_for_structure() -> None:
     rng = np.random.default_rng(3)
     edges = np.linspace(0, 1, 501)

@@ -154,6 +154,42 @@ def test_curvature_flies_fast_and_goes_back_once() -> None:
 
 
 @pytest.mark.parametrize(
+    "make",
+    [
+        lambda: PriorSpeed("y", 0.01, counting=False),
+        lambda: TwoPass("y", 0.01, counting=False),
+        lambda: CurvatureSpeed("y", 0.01, counting=False, target_error=1e-4 * SCALE),
+    ],
+)
+def test_both_directions_fly_alike(make: Any) -> None:
+    def sample(x: Any) -> Any:
+        return peak(0.37)(x) + peak(0.62, 0.02)(x)
+
+    there, _ = fly(make(), line(1000), sample, sample)
+    mirrored = lambda x: -sample(1.0 - x)  # noqa: E731
+    back, _ = fly(make(), line(1000, start=1.0, stop=0.0), mirrored, mirrored)
+    assert there.returns == back.returns
+    assert back.seconds == pytest.approx(there.seconds, rel=1e-9)
+    assert 1.0 - back.rows.start == pytest.approx(there.rows.start, abs=1e-9)
+
+
+def test_parts_flown_again_share_the_time_by_least_squares() -> None:
+    def sample(x: Any) -> Any:
+        return peak(0.2, 0.02)(x) + peak(0.7, 0.06)(x)
+
+    policy = CurvatureSpeed("y", 0.01, counting=False, target_error=1e-5 * SCALE)
+    flown, _ = fly(policy, line(1000, extra_time=1.0), sample)
+    assert flown.returns == 2
+    shortest = []
+    for number in (1, 2):
+        rows = flown.rows.take(flown.rows.pass_number == number)
+        middle, length = 0.5 * (rows.start + rows.stop), np.abs(rows.stop - rows.start)
+        shortest.append(np.min(length[np.abs(middle - (0.2, 0.7)[number - 1]) < 0.01]))
+    # Three times the size is a ninth of the curvature: h ~ |f''|^(-2/5), not ^(-1/2).
+    assert shortest[1] / shortest[0] == pytest.approx(9**0.4, rel=0.1)
+
+
+@pytest.mark.parametrize(
     ("changes", "why"),
     [
         ({"goes_back": False}, "cannot go back"),
@@ -181,6 +217,23 @@ def test_two_passes_declare_a_uniform_second_pass() -> None:
     assert "predicted gain too small" in policy.end()["declared_uniform"]
     lengths = np.abs(flown.rows.stop - flown.rows.start)[flown.rows.pass_number == 1]
     assert np.ptp(lengths) < 1e-9
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.2, 0.35, 0.5])
+def test_structure_a_look_cannot_resolve_is_not_trusted(phase: float) -> None:
+    def wave(x: Any) -> Any:
+        return SCALE * (1.2 * x - np.cos(20 * np.pi * (x - 0.1 * phase)) / (20 * np.pi))
+
+    policy = TwoPass("y", 0.05, counting=False)  # the look has two rows per period
+    fly(policy, line(200), wave)
+    assert policy.end()["declared_uniform"] is not None
+
+
+def test_a_coarse_look_pays_where_it_clearly_does() -> None:
+    policy = TwoPass("y", 0.025, counting=False)  # a look of 2.5 standard deviations per row
+    flown, _ = fly(policy, line(400), peak(0.6))
+    assert policy.end()["declared_uniform"] is None
+    assert rows_on(flown, 0.57, 0.63) > 60  # 24 in a uniform line
 
 
 def test_two_passes_are_not_tried_where_the_look_would_be_dear() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.adaptive._cells import plan_prior, plan_two_pass
 from benchmarks.adaptive._lines import TURN, Cell, context, edges_of, measure
-from benchmarks.adaptive._signals import SIGNALS
+from benchmarks.adaptive._signals import HELD_OUT, SIGNALS, signal_of
 from flyscan.adaptive import (
     Budget,
     Finish,
@@ -45,9 +45,9 @@ class Script(Policy):
         return self.script.pop(self.blocks, None)
 
 
-@pytest.mark.parametrize("signal", list(SIGNALS))
+@pytest.mark.parametrize("signal", [*SIGNALS, *HELD_OUT])
 def test_row_means_of_signals_are_exact(signal: str) -> None:
-    one = SIGNALS[signal]
+    one = signal_of(signal)
     offset = np.array([np.mean(one.offsets)])
     edges = np.linspace(0.0, 1.0, 41)[None]
     mean = np.diff(one.integral(edges, offset), axis=1)[0] * 40
