@@ -65,7 +65,14 @@ class Knowledge:
         self.covered |= inside
 
     def _inside(self, curve: Sampled) -> npt.NDArray[np.bool_]:
-        """Nodes a curve has rows at, to half a node."""
+        """Nodes a curve has rows at, to half a node.
+
+        A row less than its length away from an end of the line is the last there: the stage was
+        there all the time, but the detector was not live until the very end.
+        """
         half = 0.5 * (self.grid[1] - self.grid[0])
-        low, high = curve.edges[..., :1] - half, curve.edges[..., -1:] + half
-        return np.atleast_2d((self.grid >= low) & (self.grid <= high))
+        low, high = curve.edges[..., :1], curve.edges[..., -1:]
+        first, last = self.grid[0], self.grid[-1]
+        low = np.where(low - first < curve.length[..., :1], np.minimum(low, first), low)
+        high = np.where(last - high < curve.length[..., -1:], np.maximum(high, last), high)
+        return np.atleast_2d((self.grid >= low - half) & (self.grid <= high + half))
