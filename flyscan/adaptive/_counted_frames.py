@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,26 +123,22 @@ class Places:
         if {f"{axis}_min", f"{axis}_max"} <= channels.keys():
             low, high = take(channels[f"{axis}_min"]), take(channels[f"{axis}_max"])
             return cls(np.where(step > 0, low, high), np.where(step > 0, high, low), dwell)
-        position = _position(columns, channels, axis)
-        if position is None or np.isnan(period).any():
+        reported = (c for n, c in channels.items() if c.attrs.get("axis", n) == axis)
+        position, planned = next(reported, None), columns.get(f"{nexus_name(axis)}_setpoint")
+        if (position is None and planned is None) or np.isnan(period).any():
             raise ConfigurationError(
                 f"nothing says where along {axis} the frames began and ended",
                 device=file.filename,
                 remedy=f"capture {axis}_min and {axis}_max, or fly straight lines and capture "
                 f"{axis}",
             )
-        half = step / dwell * frames.live / 2
-        middle = take(position)
-        return cls(middle - half, middle + half, dwell)
+        way = step / dwell * frames.live
+        # The mean position is amid the live time, the set-point amid the whole step.
+        start = take(position) - way / 2 if position is not None else take(planned) - step / 2
+        return cls(start, start + way, dwell)
 
     @property
     def sensible(self) -> BoolArray:
         """Frames of which it is known where they were, and which have a length."""
         there = np.isfinite(self.start) & np.isfinite(self.stop)
         return there & (self.start != self.stop)
-
-
-def _position(columns: Mapping[str, Any], channels: Mapping[str, Any], axis: str) -> Any:
-    """The column of an axis' position over the frame: as captured, or as planned."""
-    reported = (c for n, c in channels.items() if c.attrs.get("axis", n) == axis)
-    return next(reported, columns.get(f"{nexus_name(axis)}_setpoint"))

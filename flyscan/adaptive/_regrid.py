@@ -29,6 +29,10 @@ REPLACES = 1.5
 averaged with them: merging a coarse and a fine pass as points doubles the error."""
 
 
+COVERED = 0.1
+"""Share of a pixel that rows must cover: ends of rows beside it do not make it measured."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Regridded:
     """A signal on pixels; arrays of shape ``(pixels,)``.
@@ -285,7 +289,7 @@ def _combined(layers: list[_Layer]) -> tuple[FloatArray, FloatArray, FloatArray]
     """Passes as one: the finest that covers a pixel, averaged with those about as fine."""
     length = np.stack([np.where(layer.covered > 0, layer.length, np.inf) for layer in layers])
     covered = np.stack([layer.covered for layer in layers])
-    whole = covered > 0.999 * np.minimum(covered.max(axis=0), 1.0)
+    whole = covered > np.maximum(0.999 * np.minimum(covered.max(axis=0), 1.0), COVERED)
     finest = np.where(whole, length, np.inf).min(axis=0)
     use = whole & (length <= REPLACES * finest)
     weight = np.where(use, np.stack([layer.exposure for layer in layers]), 0.0)

@@ -97,7 +97,9 @@ def test_rows_not_used_leave_holes_but_their_dose() -> None:
     found = regrid_line(PIXELS, edges[:-1], edges[1:], np.full(20, 0.01), counts, used=used)
     assert np.isnan(found.value).tolist() == (~used).tolist()
     assert found.dose == pytest.approx(np.full(20, 0.01))
-    nothing = regrid_line(PIXELS, edges[:-1], edges[1:], np.full(20, 0.01), counts, used=used & False)
+    nothing = regrid_line(
+        PIXELS, edges[:-1], edges[1:], np.full(20, 0.01), counts, used=used & False
+    )
     assert np.isnan(nothing.value).all()
 
 
@@ -121,3 +123,61 @@ def test_nonsense_is_refused(change: dict[str, Any], error: type[Exception], tex
     }
     with pytest.raises(error, match=text):
         regrid_line(**(data | change))
+
+
+def test_rows_stand_for_the_way_up_to_the_next_one() -> None:
+    rate = lambda x: 1e4 * (2 * x + 3 * x**2)  # noqa: E731
+    edges = np.linspace(0, 1, 41)
+    start, stop = edges[:-1], edges[:-1] + 0.3 * np.diff(edges)
+    mean = (rate(stop) - rate(start)) / (stop - start)
+    live, dwell = np.full(40, 0.003), np.full(40, 0.01)
+    found = regrid_line(PIXELS, start, stop, live, mean * live, dwell=dwell)
+    truth = np.diff(rate(PIXELS)) / np.diff(PIXELS)
+    assert found.value[1:-1] == pytest.approx(truth[1:-1], rel=1e-9)
+    assert found.exposure == pytest.approx(np.full(20, 0.006))
+    assert found.dose == pytest.approx(np.full(20, 0.02))
+    without = regrid_line(PIXELS, start, stop, live, mean * live)
+    assert without.dose == pytest.approx(np.full(20, 0.006))
+
+
+@pytest.mark.parametrize("length", [0.6, 1.4])
+def test_rows_that_overlap_or_leave_gaps_do_not_tilt_a_slope(length: float) -> None:
+    edges = np.linspace(0, 1, 21)
+    start, stop = edges[:-1], edges[:-1] + length * np.diff(edges)
+    rate = 1000 * (1 + start + stop)
+    found = regrid_line(PIXELS, start, stop, np.full(20, 0.01), rate * 0.01)
+    middle = 0.5 * (PIXELS[1:] + PIXELS[:-1])
+    assert found.value[2:-2] == pytest.approx(1000 * (1 + 2 * middle[2:-2]), rel=1e-9)
+
+
+def test_rows_at_the_same_place_are_averaged() -> None:
+    edges = np.linspace(0, 1, 21)
+    start, stop = np.tile(edges[:-1], 2), np.tile(edges[1:], 2)
+    counts = np.concatenate((np.full(20, 4.0), np.full(20, 6.0)))
+    found = regrid_line(PIXELS, start, stop, np.full(40, 0.01), counts)
+    assert found.value == pytest.approx(np.full(20, 500.0))
+
+
+def test_errors_are_right_at_rates_at_which_the_detector_is_often_dead() -> None:
+    rng = np.random.default_rng(11)
+    rate, tau, live, rows = 2e5, 2e-6, 2e-3, 100
+    edges = np.linspace(0, 1, rows + 1)
+    chi2, deviation = [], []
+    for _ in range(400):
+        counts = dead_counts(rng, rate, tau, live, rows)
+        alive = 1 - counts * tau / live
+        found = regrid_line(PIXELS, edges[:-1], edges[1:], np.full(rows, live), counts, alive=alive)
+        deviation.append(found.value / rate - 1)
+        chi2.append(np.mean(((found.value - rate) / found.error) ** 2))
+    # Correcting row by row is too high by one dead time in a live time.
+    assert np.mean(deviation) == pytest.approx(tau / live, abs=1e-3)
+    assert np.mean(chi2) == pytest.approx(1.0, abs=0.05)
+
+
+def dead_counts(
+    rng: np.random.Generator, rate: float, tau: float, live: float, rows: int
+) -> np.ndarray:
+    """Counts per row of a detector that is dead for `tau` after each, running all the time."""
+    gaps = tau + rng.exponential(1 / rate, int(1.2 * rows * live / (tau + 1 / rate)) + 100)
+    times = np.cumsum(gaps) - live
+    return np.histogram(times, np.arange(rows + 1) * live)[0].astype(float)
