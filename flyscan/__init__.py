@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from .devices import Flyer, HostAxis
     from .errors import FlyscanError
     from .flight.host import HostConfig, InProcessHost, ProcessHost
-    from .plans import fly, fly_grid, fly_paths, rel_fly, rel_fly_grid
+    from .plans import (
+        adaptive_fly,
+        adaptive_fly_grid,
+        fly,
+        fly_grid,
+        fly_paths,
+        rel_fly,
+        rel_fly_grid,
+    )
 
 __all__ = [
     "Flyer",
@@ -23,6 +31,8 @@ __all__ = [
     "HostConfig",
     "InProcessHost",
     "ProcessHost",
+    "adaptive_fly",
+    "adaptive_fly_grid",
     "fly",
     "fly_grid",
     "fly_paths",
@@ -37,6 +47,7 @@ _HOME = {
     "regrid": ".adaptive",
     **dict.fromkeys(("HostConfig", "InProcessHost", "ProcessHost"), ".flight.host"),
     **dict.fromkeys(("fly", "fly_grid", "fly_paths", "rel_fly", "rel_fly_grid"), ".plans"),
+    **dict.fromkeys(("adaptive_fly", "adaptive_fly_grid"), ".plans"),
 }
 
 
