@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -145,6 +146,20 @@ def test_gate_and_period_in_ticks():
     slow = Segment(0, 0, 1, {"x": 0.0}, {"x": 0.0}, 30.0, Trigger.TIME)
     with pytest.raises(LimitError, match="longer than the 17 s"):
         Timing.of(slow, None, 0.8, 125_000_000)
+
+
+def test_the_gate_fits_the_fastest_part_of_a_line_of_varying_speed():
+    varied = replace(segment(0, 1, 4), schedule=np.array((0.0, 1e-3, 3e-3, 3.5e-3, 4e-3)))
+    assert Timing.of(varied, None, 0.8, 125_000_000) == Timing(50_000, 62_500)
+    with pytest.raises(LimitError, match=r"between triggers 0\.0005 s apart"):
+        Timing.of(varied, 6e-4, 0.8, 125_000_000)
+
+
+def test_a_late_encoder_is_compensated_at_the_speed_of_every_point():
+    late = AxisMap("INENC1", 0.001, latency=1e-3)
+    varied = replace(segment(0, 4, 4), schedule=np.array((0.0, 0.1, 0.3, 0.35, 0.4)))
+    # 10, 5, 20 and 20 um/s are 10, 5, 20 and 20 counts in the time by which it is late.
+    assert seq_line(varied, late).positions.tolist() == [-10, 995, 1980, 2980]
 
 
 @given(maps, lines, st.integers(0, 1999))

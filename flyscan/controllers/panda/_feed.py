@@ -55,7 +55,7 @@ class SeqFeed:
             return len(self._planned)
         index, position = self._anchor
         ahead = self.direction * (self._end - position) - SHORT
-        return min(len(self._planned), index + max(1, math.ceil(ahead / self._step)))
+        return min(len(self._planned), index + math.ceil(ahead / self._step))
 
     @property
     def exhausted(self) -> bool:
