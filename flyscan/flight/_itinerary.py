@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from ._route import Route
 from ._segment import Segment
@@ -88,6 +89,12 @@ class Itinerary:
         if self._parts:
             return self._parts.popleft()
         return next(self._segments, None)
+
+    def upcoming(self) -> Segment | None:
+        """The part :meth:`next` gives if nothing is asked for until then."""
+        if not self._parts:
+            self._parts.extend(islice(self._segments, 1))
+        return self._parts[0] if self._parts else None
 
     def pending(self, index: int) -> bool:
         """Whether a part of segment `index` that was begun is still to be flown."""

@@ -11,6 +11,7 @@ from ._account import SegmentAccount
 from ._changed import Changed
 from ._clock import Clock
 from ._contract import Capture, JoinOutcome, Motion
+from ._foresight import Foresight
 from ._itinerary import Itinerary
 from ._limits import AxisLimits
 from ._pilot import Pilot
@@ -70,6 +71,8 @@ class Sweeper:
         self._counted_to = 0
         self._held_sweep = False
         self._begun: Segment | None = None
+        self._foresight = Foresight(capture, clock)
+        self._foreseen: Sweep | None = None
         self._overdue_at = 0.0
         self._line = -1
         self._pilot: Pilot | None = None
@@ -152,8 +155,11 @@ class Sweeper:
         Raises:
             LedgerError: the box has other rows than triggers were made.
         """
-        while await self._fly_next():
-            self._recorder.close_accounts()
+        try:
+            while await self._fly_next():
+                self._recorder.close_accounts()
+        finally:
+            await self._foresight.give_up()
         self._status.go(Event.LANDED)
         self._recorder.winding_up = True
         rows, rowless = await self._capture.disarm(), self._intake.rowless
@@ -241,6 +247,7 @@ class Sweeper:
         """Take back the triggers before going elsewhere; returns the next point by then."""
         point = await self._settled(point, account)
         if self._begun is part:
+            await self._foresight.settle()
             await self._capture.withdraw()
             point = await self._note_triggers(account)
         return point
@@ -250,14 +257,16 @@ class Sweeper:
         point = await self._settled(point, account)
         if point == part.end_point or self._itinerary.diverted:
             return point
-        sweep = plan_sweep(part, point, self.limits)
+        sweep = self._plan(part, point)
         began = self._clock.now()
         there = await self._go_to_origin(sweep)
         account.spend("turnaround", self._clock.now() - began)
         if not there or not await self._start(sweep, account):
             return point
         began = self._clock.now()
+        self._foresight.follow(sweep, self._following)
         outcome = await self._ride(sweep)
+        await self._foresight.rested()
         if outcome is JoinOutcome.HELD:
             account.holds += 1
             point = await self._note_triggers(account)
@@ -272,6 +281,21 @@ class Sweeper:
                 point = await self._fell_short(part, point, account)
         account.spend("line", self._clock.now() - began)
         return point
+
+    def _plan(self, part: Segment, point: int) -> Sweep:
+        """The sweep of a part from a point on; the one that was foreseen, if that is it."""
+        sweep, self._foreseen = self._foreseen, None
+        if sweep is not None and sweep.segment is part and sweep.from_point == point:
+            return sweep
+        return plan_sweep(part, point, self.limits)
+
+    def _following(self) -> Sweep | None:
+        """What comes next if nothing comes in between; a pilot decides that on the spot."""
+        if self._pilot is not None or self._itinerary.diverted:
+            return None
+        part = self._itinerary.upcoming()
+        self._foreseen = None if part is None else self._plan(part, part.first_point)
+        return self._foreseen
 
     async def _fell_short(self, part: Segment, point: int, account: SegmentAccount) -> int:
         """The sweep is over and triggers from `point` on did not come; the next point to fly.
@@ -292,6 +316,7 @@ class Sweeper:
         async with self.command:
             if not self._status.may_fly:
                 return False
+            await self._foresight.settle()
             await self._capture.begin(sweep)
             self._intake.begin(self._triggered, sweep.from_point)
             self._counted_to, self._begun = sweep.from_point, sweep.segment

@@ -180,6 +180,17 @@ class MemoryCapture(Capture):
         self._seen = self._clock.now()
         self._train = self._seen if sweep.static else None
 
+    async def triggered(self, sweep: Sweep) -> None:
+        period = sweep.segment.period
+        while (left := sweep.segment.end_point - await self.reached()) > 0:
+            await self._clock.sleep(left * period / 2)
+        exposed = self._times[-1] + self._duty * period if self._times else 0.0
+        await self._clock.sleep_until(exposed)
+
+    async def ready(self, sweep: Sweep) -> None:
+        self._catch_up()
+        self._segment = None
+
     async def reached(self) -> int:
         self._catch_up()
         return self._point

@@ -233,6 +233,30 @@ class ArmsOnConnecting(MemoryCapture):
         self.settings["step"] = "1"
 
 
+class ReturnsAmidTheLine(MemoryCapture):
+    async def triggered(self, sweep: Sweep) -> None:
+        await self._clock.sleep(0.1)
+
+
+class BeginsWhenMadeReady(MemoryCapture):
+    async def ready(self, sweep: Sweep) -> None:
+        await self.begin(sweep)
+
+
+class KeepsToWhatWasMadeReady(MemoryCapture):
+    """Whatever begins next, it triggers the sweep it was made ready for."""
+
+    made: Sweep | None = None
+
+    async def ready(self, sweep: Sweep) -> None:
+        await super().ready(sweep)
+        self.made = sweep
+
+    async def begin(self, sweep: Sweep) -> None:
+        made, self.made = self.made, None
+        await super().begin(made or sweep)
+
+
 def _picked(block: Block, rows: Any) -> Block:
     """Some rows of a block, in the order given."""
     columns = {name: column[rows] for name, column in block.columns.items()}
@@ -240,6 +264,7 @@ def _picked(block: Block, rows: Any) -> Block:
 
 
 LINE = "test_every_point_of_a_line_has_one_row"
+AHEAD = "test_made_ready_nothing_is_triggered_wherever_the_stage_goes"
 LOST = "test_the_number_of_a_lost_trigger_is_left_out"
 CAPTURES: list[tuple[type[MemoryCapture], str, str]] = [
     (ArmsOnConnecting, "test_connecting_is_idempotent_and_harmless", "settings differ after conn"),
@@ -275,6 +300,9 @@ CAPTURES: list[tuple[type[MemoryCapture], str, str]] = [
         "assert",
     ),
     (NeverGoesBack, "test_going_back_triggers_points_again", "gone back from"),
+    (ReturnsAmidTheLine, "test_a_raster_made_ready_line_by_line", r"triggered\(\) returned"),
+    (BeginsWhenMadeReady, AHEAD, r"made ready at point \d+, it went on|says"),
+    (KeepsToWhatWasMadeReady, "test_what_was_made_ready_may_be_left", "rows|says|assert"),
     (ForgetsItsPlaceWhenHeld, "test_a_raster_held_often", "rows|steps from point|increase|says"),
     (HangsInCaptureStop, "test_stop_ends_a_capture_at_once", "stop did not end|thrice did not end"),
     (RunsOnWhenStopped, "test_stop_ends_a_capture_at_once", "did not end within 0.5 s after stop"),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from ...errors import CaptureError
-from ...flight import Clock, Sweep
+from ...errors import CaptureError, FlyscanError
+from ...flight import Clock, Sweep, shielded
 from ._box import Box
 from ._clients import foreign_clients, others_text
 from ._control import ControlLink
@@ -311,6 +311,7 @@ class SweepRunner:
         # A sequencer without its enable looks as if it had come to its end.
         if not self._withdrawn and not program.over and not await self._settle(program):
             await self._progress()
+        program.raise_problem()
         return program.next_point
 
     async def _progress(self) -> int:
@@ -411,13 +412,21 @@ class SweepRunner:
         """Wait until the last gate of the sweep is over, for as long as the stage flies."""
         program = self._begun(sweep)
         while program.edges is None:
-            open_gate = await self._advance(program)
+            open_gate = await self._advance(program, self._control.values)
             if program.done >= program.due and not open_gate:
-                program.over = True
+                await shielded(self._close(program))
                 return
             left = (program.due - program.done) * program.timing.period / self._box.clock_hz
             await self._clock.sleep(max(POLL, left / 2))
         await asyncio.Event().wait()  # a train that was stopped: its rows tell the rest
+
+    async def _close(self, program: Program) -> None:
+        """Take the program for done. What is wrong by now is told once, so it must not get lost."""
+        try:
+            await self._poll()
+        except FlyscanError as exc:
+            program.problem = exc
+        program.over = True
 
     def _begun(self, sweep: Sweep) -> Program:
         if self._program is None:
@@ -433,12 +442,13 @@ class SweepRunner:
         program = self._begun(sweep)
         done, deadline = -1, 0.0
         while not program.over and not await self._settle(program):
-            open_gate = await self._advance(program)
+            open_gate = await self._advance(program, self._poll)
             if program.done > done:
                 done, deadline = program.done, self._clock.now() + self._patience(program)
             if (done >= program.due and not open_gate) or self._clock.now() > deadline:
                 break
             await self._clock.sleep(POLL)
+        program.raise_problem()
         return program.next_point
 
     def _patience(self, program: Program) -> float:
@@ -448,11 +458,11 @@ class SweepRunner:
             ticks += 2 * program.timing.period
         return LATE + ticks / self._box.clock_hz
 
-    async def _advance(self, program: Program) -> bool:
+    async def _advance(self, program: Program, ask: Callable[..., Awaitable[list[str]]]) -> bool:
         """Bring the program's progress up to date; whether the gate is open."""
         pulse = self._box.names.pulse
         fields = program.progress_fields(self._box.names)
-        *values, out, dropped = await self._poll(*fields, pulse["OUT"], pulse["DROPPED"])
+        *values, out, dropped = await ask(*fields, pulse["OUT"], pulse["DROPPED"])
         program.progress(values, self._name)
         if dropped != "0":
             raise CaptureError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ...errors import CaptureError
+from ...errors import CaptureError, FlyscanError
 from ...flight import Segment, Sweep
 from .._axis_map import AxisMap
 from ._config import Names
@@ -48,6 +48,7 @@ class Program:
         done: triggers known to have been made.
         edges: edges since arming, cut ones counted, when a train was stopped.
         over: every trigger has been made, and the last gate is closed.
+        problem: what was found wrong when it was over.
     """
 
     method: Method
@@ -66,6 +67,7 @@ class Program:
     done: int = 0
     edges: int | None = None
     over: bool = False
+    problem: FlyscanError | None = None
     state: str = field(default="", repr=False)
 
     @property
@@ -92,6 +94,11 @@ class Program:
     def next_point(self) -> int:
         """Path index of the next point, as far as known."""
         return self.first + self.done
+
+    def raise_problem(self) -> None:
+        """Raise what was found wrong when it was over."""
+        if self.problem is not None:
+            raise self.problem
 
     def ready_fields(self, names: Names) -> tuple[str, ...]:
         """Fields that show whether the block waits for the first trigger."""

@@ -14,10 +14,13 @@ except ImportError as error:
 
 _PARTS = (
     "capture_accounts",
+    "capture_ahead",
     "capture_base",
     "capture_basics",
     "capture_ends",
     "capture_holds",
+    "capture_losses",
+    "capture_steps",
     "flying",
     "motion_base",
     "motion_basics",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._capture_accounts import CaptureAccounts
+from ._capture_ahead import CaptureAhead
 from ._capture_basics import CaptureBasics
 from ._capture_ends import CaptureEnds
 from ._capture_holds import CaptureHolds
@@ -13,7 +14,13 @@ __all__ = ["CaptureSuite"]
 
 
 class CaptureSuite(
-    CaptureBasics, CaptureAccounts, CaptureHolds, CaptureSteps, CaptureLosses, CaptureEnds
+    CaptureBasics,
+    CaptureAccounts,
+    CaptureHolds,
+    CaptureAhead,
+    CaptureSteps,
+    CaptureLosses,
+    CaptureEnds,
 ):
     """What every :class:`~flyscan.flight.Capture` must do; subclass it in a test module.
 
