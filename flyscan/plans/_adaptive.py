@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bluesky.utils import MsgGenerator, plan
@@ -44,6 +44,7 @@ def adaptive_fly(
     policy: Policy | Mapping[str, Any] | None = None,
     target_error: float | None = None,
     extra: float = 0.2,
+    others: Sequence[str] = (),
     i0: str | None = None,
     nominal_i0: float | None = None,
     beam: Mapping[str, Any] | None = None,
@@ -75,6 +76,7 @@ def adaptive_fly(
             fast first, and again where there is something
             (:class:`~flyscan.adaptive.CurvatureSpeed`).
         extra: time a line may take beyond the uniform one, as a share of that.
+        others: more channels, for which the plans report what they gain or lose.
         i0: channel of the incident flux; decisions go by counts per flux.
         nominal_i0: its usual rate in counts per second; by default that of the first block.
         beam: guards against loss of beam: fields of :class:`~flyscan.adaptive.BeamGuard`; an
@@ -93,7 +95,7 @@ def adaptive_fly(
         BadPathError, LimitError, FlyscanError: as :func:`fly`.
     """
     path = make_path(spec, trigger, period)
-    chosen = _policy(policy, channel, width, target_error)
+    chosen = _policy(policy, channel, width, target_error, others)
     if beam is not None and i0 is None and not beam.get("monitor"):
         raise ConfigurationError(
             "a beam guard needs something to watch",
@@ -157,6 +159,7 @@ def _policy(
     channel: str | None,
     width: float | None,
     target_error: float | None,
+    others: Sequence[str],
 ) -> Policy:
     """The policy asked for, or the default one.
 
@@ -164,10 +167,10 @@ def _policy(
         ConfigurationError: too little or too much is given.
     """
     if policy is not None:
-        if (channel, width, target_error) != (None, None, None):
+        if others or (channel, width, target_error) != (None, None, None):
             raise ConfigurationError(
-                "got a policy and also channel, width or target_error, which describe the "
-                "default one",
+                "got a policy and also channel, width, target_error or others, which describe "
+                "the default one",
                 device="adaptive_fly",
                 remedy="give them to the policy itself",
             )
@@ -180,5 +183,5 @@ def _policy(
             "feature, or a policy",
         )
     if target_error is not None:
-        return CurvatureSpeed(channel, width, target_error=target_error)
-    return PriorSpeed(channel, width)
+        return CurvatureSpeed(channel, width, others=tuple(others), target_error=target_error)
+    return PriorSpeed(channel, width, others=tuple(others))

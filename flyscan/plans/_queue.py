@@ -25,6 +25,7 @@ ANNOTATIONS = {
     "policy": "typing.Optional[dict]",
     "target_error": "typing.Optional[float]",
     "extra": "float",
+    "others": "typing.List[str]",
     "i0": "typing.Optional[str]",
     "nominal_i0": "typing.Optional[float]",
     "beam": "typing.Optional[dict]",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import selectors
 import signal
 import threading
 from contextlib import suppress
@@ -30,6 +32,10 @@ class SigtermHandler:
 
     Between runs and while a run is paused the signal takes effect directly.
 
+    Python runs handlers of signals in the main thread only, and that sleeps while a plan runs. The
+    system may give the signal to any other thread, which does not wake it. So the wake-up pipe
+    of the interpreter is watched, which is told of every signal at once (signal.set_wakeup_fd).
+
     Args:
         RE: the RunEngine, which makes one of these whenever a plan starts or is resumed, in
             the main thread.
@@ -37,13 +43,16 @@ class SigtermHandler:
 
     def __init__(self, RE: Any) -> None:  # noqa: N803 - everybody calls it RE
         self._RE = RE
-        self._told = threading.Event()
-        self._over = threading.Event()
+        self._told = False
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._next = -1
         self._original: Any = signal.SIG_DFL
-        self._aborting = threading.Thread(target=self._abort, name="flyscan-sigterm", daemon=True)
+        self._watching = threading.Thread(target=self._watch, name="flyscan-sigterm", daemon=True)
 
     def __enter__(self) -> SigtermHandler:
-        self._aborting.start()
+        self._next = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._watching.start()
         self._original = signal.signal(signal.SIGTERM, self._note)
         return self
 
@@ -54,21 +63,35 @@ class SigtermHandler:
         traceback: TracebackType | None,
     ) -> None:
         signal.signal(signal.SIGTERM, self._original)
-        told = self._told.is_set()
-        self._over.set()
-        self._told.set()
-        self._aborting.join()
-        if told:
+        signal.set_wakeup_fd(self._next, warn_on_full_buffer=False)
+        os.close(self._writer)
+        self._watching.join()
+        os.close(self._reader)
+        if self._told:
             signal.raise_signal(signal.SIGTERM)
 
     def _note(self, number: int, frame: object) -> None:
         """In the main thread, which must not wait for the RunEngine here."""
-        self._told.set()
+        self._told = True
 
-    def _abort(self) -> None:
-        self._told.wait()
-        while not self._over.wait(TICK):  # it may be about to start, or to pause
-            if self._RE.state in ("running", "suspending"):
-                # It may have come to its end, or to a pause, since that look.
-                with suppress(TransitionError):
-                    self._RE.abort(ENDING)
+    def _watch(self) -> None:
+        """Until the other end of the pipe is closed."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._reader, selectors.EVENT_READ)
+            while True:
+                if selector.select(TICK if self._told else None):
+                    numbers = os.read(self._reader, 256)
+                    if not numbers:
+                        return
+                    self._take(numbers)
+                # Also a run that is about to start; one that is about to pause ends by that.
+                if self._told and self._RE.state in ("running", "suspending"):
+                    with suppress(TransitionError):  # it has come to its end since that look
+                        self._RE.abort(ENDING)
+
+    def _take(self, numbers: bytes) -> None:
+        """Signals have come; whoever had the wake-up pipe before us is told of them too."""
+        self._told = self._told or signal.SIGTERM in numbers
+        if self._next != -1:
+            with suppress(BlockingIOError):  # as full as it would be without us
+                os.write(self._next, numbers)

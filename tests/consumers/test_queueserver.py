@@ -60,6 +60,25 @@ def test_a_grid_is_flown_paused_and_resumed(queue: Queue) -> None:
     assert stop["num_events"]["primary"] == POINTS
 
 
+def test_an_adaptive_grid_is_flown_paused_and_resumed(queue: Queue) -> None:
+    lines = ["nano", "y", 54, 55, 3, "x", 18, 82, 201]
+    tuning = {"channel": "Fe", "width": 2.0, "i0": "I0", "beam": {"low": 0.3, "high": 0.6}}
+    queue.add("adaptive_fly_grid", *lines, period=0.002, **tuning)
+    queue.ask("queue_start")
+    queue.until_described(250)
+    queue.ask("re_pause", option="immediate")
+    queue.until(manager_state="paused")
+    queue.ask("re_resume")
+    queue.until(manager_state="idle")
+
+    result = queue.last_result()
+    assert result["exit_status"] == "completed", result
+    report, stop = check(queue, *result["run_uids"])
+    assert report.ok
+    assert report.frames >= 3 * 201
+    assert stop["num_events"]["tuning"] >= 3
+
+
 def test_an_aborted_grid_describes_what_was_captured_and_waits_in_the_queue(queue: Queue) -> None:
     item = queue.add("fly_grid", *MAP, period=PERIOD)
     queue.ask("queue_start")

@@ -15,7 +15,7 @@ from bluesky.callbacks.buffer import BufferingWrapper
 from bluesky_tiled_plugins import TiledWriter
 from bluesky_tiled_plugins.writing.consolidators import HDF5Consolidator
 
-from flyscan import fly_grid
+from flyscan import adaptive_fly_grid, fly_grid
 from flyscan.storage import check_file
 from tests.consumers.session import Session
 from tests.consumers.tiled_server import TiledServer
@@ -149,6 +149,20 @@ def same_as_the_events(stream: Any, events: list[dict[str, Any]]) -> None:
     assert events
     for key in events[0]:
         np.testing.assert_array_equal(table[key], [event[key] for event in events], err_msg=key)
+
+
+def test_rows_and_decisions_of_a_steered_flight_are_in_tiled(
+    served: Session, tiled: TiledServer, writer: BufferingWrapper
+) -> None:
+    tuning = {"channel": "signal", "width": 1.0}
+    served.RE(adaptive_fly_grid(served.nano, *MAP, period=PERIOD, **tuning))
+    writer.shutdown()
+    with tiled.client() as client:
+        run = client[served.start["uid"]]
+        assert {"nano-start", "nano-stop", "nano-pass"} <= set(run["primary"])
+        same_as_the_file(run["primary"], served)
+        same_as_the_events(run["preview"], served.events("preview"))
+        same_as_the_events(run["tuning"], served.events("tuning"))
 
 
 def test_what_was_captured_until_an_abort_is_in_tiled(

@@ -190,7 +190,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "negative width": ({"width": -1.0}, "narrowest feature width is -1.0"),
     "two policies": (
         {"policy": PriorSpeed("signal", 0.3)},
-        "got a policy and also channel, width or target_error",
+        "got a policy and also channel, width, target_error or others",
     ),
     "guard without eyes": ({"beam": {}}, "a beam guard needs something to watch"),
     "unknown flux": ({"i0": "i9"}, "no channel i9"),

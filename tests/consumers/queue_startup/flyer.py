@@ -7,10 +7,21 @@ from bluesky.callbacks.json_writer import JSONLinesWriter
 from event_model import RunRouter
 from ophyd_async.core import StaticPathProvider, UUIDFilenameProvider, init_devices
 
-from flyscan import Flyer, ProcessHost, fly, fly_grid, fly_paths, rel_fly, rel_fly_grid
+from flyscan import (
+    Flyer,
+    ProcessHost,
+    adaptive_fly,
+    adaptive_fly_grid,
+    fly,
+    fly_grid,
+    fly_paths,
+    rel_fly,
+    rel_fly_grid,
+)
 from flyscan.demo import SimulatedNanoprobe
 
-__all__ = ["RE", "fly", "fly_grid", "fly_paths", "nano", "rel_fly", "rel_fly_grid", "x"]
+__all__ = ["RE", "adaptive_fly", "adaptive_fly_grid", "fly", "fly_grid", "fly_paths"]
+__all__ += ["nano", "rel_fly", "rel_fly_grid", "x"]
 
 FOLDER = os.environ["FLYSCAN_QUEUE_FOLDER"]
 
