@@ -9,7 +9,13 @@ import pytest
 
 from flyscan.controllers.gcs._codec import Answer, parse_integer, parse_numbers
 from flyscan.controllers.gcs._link import GcsLink
-from flyscan.errors import ConnectionLostError, ControllerError, LimitError, NotReadyError
+from flyscan.errors import (
+    ConnectionLostError,
+    ControllerError,
+    FlyscanError,
+    LimitError,
+    NotReadyError,
+)
 from flyscan.flight import RealClock
 from tests.controllers.gcs_fake import IDENTITY, FakeBox
 
@@ -106,6 +112,18 @@ async def test_a_refused_command_raises_its_named_error(box: FakeBox, link: GcsL
     with pytest.raises(LimitError, match=r"'MOV 1 99' failed: position outside the travel"):
         await link.command("MOV", "1", 99)
     await link.command("MOV", "1", 99, accept={7})
+
+
+async def test_commands_sent_together_are_confirmed_together(box: FakeBox, link: GcsLink):
+    asked: list[str] = []
+    box.replies["ERR?"] = lambda box, command: asked.append(command) or b"0\n"
+    await link.commands(("VEL", "1", 5), ("MOV", "1", 99))
+    assert len(asked) == 1
+
+    del box.replies["ERR?"]
+    box.replies["VEL"] = box.refuse(17)
+    with pytest.raises(FlyscanError, match="'VEL 1 5, MOV 1 99' failed"):
+        await link.commands(("VEL", "1", 5), ("MOV", "1", 99))
 
 
 async def test_a_late_answer_is_taken_for_what_it_is(box: FakeBox, link: GcsLink):

@@ -16,6 +16,7 @@ from flyscan.errors import (
     BusyError,
     ConfigurationError,
     ConnectionLostError,
+    FlyscanError,
     LimitError,
     MotionError,
     NotReadyError,
@@ -244,6 +245,15 @@ async def test_prepare_beyond_the_limits_moves_nothing():
         assert caught.value.device == "box x"
         await motion.close()
         assert stage(rig).commanded(rig.clock.now()) == 50.0
+
+
+async def test_a_speed_the_box_refuses_stops_the_move_that_went_out_with_it():
+    async with running("C-863", axes={"x": {"id": "1", "velocity": 4000.0}}) as rig:
+        with pytest.raises(FlyscanError, match=r"'VEL 1 4000, MOV 1 20' failed"):
+            await rig.motion.move_to("x", 20.0, velocity=4000.0)
+        now = rig.clock.now()
+        assert not stage(rig).moving(now)
+        assert 3.0 <= stage(rig).commanded(now) < 15.0
 
 
 async def test_cancelling_prepare_leaves_the_axes_at_rest():

@@ -234,20 +234,27 @@ class GcsController:
 
     async def set_speeds(self, command: str, values: Mapping[str, float]) -> None:
         """``VEL``, ``ACC`` or ``DEC``: absolute values in user units per s or s^2."""
-        pairs = [
+        await self.link.command(command, *self._speed_words(values))
+        if command == "VEL":
+            self._speeds.update(values)
+
+    def _speed_words(self, values: Mapping[str, float]) -> list[str | float]:
+        return [
             word
             for user, value in values.items()
             for word in (self.axes[user].id, value / self.axes[user].scale)
         ]
-        await self.link.command(command, *pairs)
-        if command == "VEL":
-            self._speeds.update(values)
 
-    async def move(self, targets: Mapping[str, float]) -> None:
-        """Send axes to `targets` at their set velocities; returns at once.
+    async def move(
+        self, targets: Mapping[str, float], speeds: Mapping[str, float] | None = None
+    ) -> None:
+        """Send axes to `targets` at their set velocities, or at `speeds`; returns at once.
+
+        Speeds go out in one piece with the targets, so they cost no round trip of their own. If
+        they are refused the axes are stopped.
 
         Raises:
-            LimitError: a target outside the travel; nothing moves.
+            LimitError: a target or speed beyond the limits; nothing moves.
         """
         for user, target in targets.items():
             self.check_travel(user, target)
@@ -257,7 +264,18 @@ class GcsController:
             for word in (self.axes[user].id, self.axes[user].to_box(target))
         ]
         self._targets.update(targets)
-        await self.link.command("MOV", *pairs)
+        if speeds is None:
+            await self.link.command("MOV", *pairs)
+            return
+        for user, speed in speeds.items():
+            self.check_velocity(user, speed)
+        self._speeds.update(speeds)
+        try:
+            await self.link.commands(("VEL", *self._speed_words(speeds)), ("MOV", *pairs))
+        except FlyscanError:
+            with suppress(FlyscanError):  # what went wrong first tells more
+                await self.brake(targets)
+            raise
 
     def check_travel(self, user: str, target: float) -> None:
         """Raise LimitError if `target` is outside the travel."""
@@ -279,9 +297,8 @@ class GcsController:
             self.check_travel(user, target)
             self.check_velocity(user, speeds[user])
         before = await self.positions(targets)
-        await self.set_speeds("VEL", speeds)
         try:
-            await self.move(targets)
+            await self.move(targets, speeds)
             await self.arrive(targets, self._time(before, targets, speeds))
         except BaseException:
             # Cancellation included: nothing may stay under way that nobody waits for.

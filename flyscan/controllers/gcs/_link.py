@@ -121,7 +121,21 @@ class GcsLink:
             FlyscanError: the controller's error, see :mod:`._errors`.
             ConnectionLostError: no connection, or no confirmation.
         """
-        data = encode(command, *arguments)
+        await self._command(encode(command, *arguments), accept, repeat=repeat)
+
+    async def commands(self, *commands: tuple[str | float, ...]) -> None:
+        """Send commands in one piece, mnemonic first; return once all of them are accepted.
+
+        The controller carries out each of them whatever becomes of the others, and tells the
+        last error only.
+
+        Raises:
+            FlyscanError: as for :meth:`command`.
+        """
+        data = b"".join(encode(str(command[0]), *command[1:]) for command in commands)
+        await self._command(data, (), repeat=True)
+
+    async def _command(self, data: bytes, accept: Collection[int], *, repeat: bool) -> None:
         async with self._lock:
             if repeat:
                 code = await self._twice(self._tell, parse_integer, data)
@@ -311,5 +325,5 @@ class GcsLink:
 
 
 def _text(data: bytes) -> str:
-    text = data.decode("cp1252").strip("\n")
+    text = data.decode("cp1252").strip("\n").replace("\n", ", ")
     return text if text.isprintable() and text else f"#{data[0]}"

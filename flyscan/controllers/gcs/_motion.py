@@ -183,7 +183,7 @@ class GcsMotion(Motion):
         wave = sweep.segment.curved
         speeds = {axis: abs(sweep.velocity[axis]) for axis in moving}
         if not wave:
-            await self._cruise(sweep, speeds)
+            await self._accelerate({axis: sweep.acceleration[axis] for axis in speeds})
         now = self._clock.now()
         self._flown = _Flown(
             targets={axis: sweep.target[axis] for axis in moving},
@@ -196,13 +196,7 @@ class GcsMotion(Motion):
         if wave:
             await self._generator.start()
         else:
-            await self._controller.move(self._flown.targets)
-
-    async def _cruise(self, sweep: Sweep, speeds: Mapping[str, float]) -> None:
-        for axis, speed in speeds.items():
-            self._controller.check_velocity(axis, speed)
-        await self._accelerate({axis: sweep.acceleration[axis] for axis in speeds})
-        await self._controller.set_speeds("VEL", speeds)
+            await self._controller.move(self._flown.targets, speeds)
 
     async def _accelerate(self, wanted: Mapping[str, float]) -> None:
         for command in ("ACC", "DEC"):
