@@ -8,6 +8,7 @@ so that a run is the same however fast the machine is.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -163,29 +164,36 @@ class Pilot:
             await asyncio.sleep(0.001)
 
     async def fly(self) -> None:
-        clock = self._stage.clock
+        """Move the clock for good; whatever fails on the way, it goes on and complains."""
         while True:
-            self._news.clear()
-            await clock.advance(0)
-            if self.urgent:
-                await self._strike(self.urgent.pop(0))
-                continue
-            deadline = clock.next_deadline
-            if deadline is None or self.state == State.HELD or TellingSink.writing:
-                await self._news.wait()
-                continue
-            if self.state == State.FLYING:
-                await self._until(self._resumed)
-            if self._pending is not None and not self.holds:
-                pending, self._pending = self._pending, None
-                await self._until(pending)
-            if self.moments and self.moments[0].when <= deadline and self._running():
-                moment = self.moments.pop(0)
-                await clock.advance_to(max(moment.when, clock.now()))
-                await self._strike(moment)
-            else:
-                await clock.advance_to(deadline)
-                await self._until(self._described)
+            try:
+                await self._step()
+            except Exception:
+                self.complaints.append(traceback.format_exc())
+
+    async def _step(self) -> None:
+        clock = self._stage.clock
+        self._news.clear()
+        await clock.advance(0)
+        if self.urgent:
+            await self._strike(self.urgent.pop(0))
+            return
+        deadline = clock.next_deadline
+        if deadline is None or self.state == State.HELD or TellingSink.writing:
+            await self._news.wait()
+            return
+        if self.state == State.FLYING:
+            await self._until(self._resumed)
+        if self._pending is not None and not self.holds:
+            pending, self._pending = self._pending, None
+            await self._until(pending)
+        if self.moments and self.moments[0].when <= deadline and self._running():
+            moment = self.moments.pop(0)
+            await clock.advance_to(max(moment.when, clock.now()))
+            await self._strike(moment)
+        else:
+            await clock.advance_to(deadline)
+            await self._until(self._described)
 
     async def _strike(self, moment: Moment) -> None:
         strike = Strike(self._stage.clock.now(), self.state)

@@ -127,10 +127,21 @@ class Rehearsal(Stage):
 
     # --- interfering -----------------------------------------------------------------------
 
-    def at(self, when: float, kind: str, noticed: Callable[[], bool] | None = None) -> None:
-        """Interfere when the clock says `when`; it goes on once that is `noticed`."""
-        moment = Moment(when, getattr(self, kind), noticed or self.told(kind))
-        self.pilot.moments.append(moment)
+    def at(
+        self,
+        when: float,
+        how: str | Callable[[], None],
+        noticed: Callable[[], bool] | None = None,
+    ) -> None:
+        """Interfere when the clock says `when`; it goes on once that is `noticed`.
+
+        Args:
+            how: a kind of interruption, or something that holds the flight.
+            noticed: unless the flight is to know of it.
+        """
+        act = getattr(self, how) if isinstance(how, str) else how
+        told = self.told(how) if isinstance(how, str) else self._holds
+        self.pilot.moments.append(Moment(when, act, noticed or told))
 
     def _aside(self, kind: str) -> None:
         """With the clock at rest, like all that interferes."""

@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -127,6 +127,7 @@ class Stage(ABC):
         self.terminated = False
         self._gate = threading.Lock()
         self._running = False
+        self._main = 0
         self._seen: Counter[str] = Counter()
         self._flaw: Exception | None = None
         self._landmarks: list[tuple[str, int, str]] = []
@@ -193,8 +194,17 @@ class Stage(ABC):
         self.RE.request_pause(defer=True)
 
     def suspend(self) -> None:
-        with self._while_running():
-            self.switch.put(True)
+        """Trip the suspender, as often as it takes.
+
+        It fails where the RunEngine's loop does not take it within 0.1 s; the next reading of a
+        real signal would trip it then.
+        """
+        for _ in range(round(PATIENCE / 0.1)):
+            with self._while_running(), suppress(RuntimeError):
+                self.switch.put(True)
+                return
+            self.switch.put(False)
+        raise TimeoutError("the suspender could not be tripped")
 
     def abort(self) -> None:
         self.RE.abort("for a test")
@@ -210,7 +220,9 @@ class Stage(ABC):
 
     def ctrl_c(self) -> None:
         with self._while_running():
-            os.kill(os.getpid(), signal.SIGINT)
+            # A signal to the process may go to another thread, and then the RunEngine, like every
+            # Python program that sleeps in its main thread, sees it only when that wakes up.
+            signal.pthread_kill(self._main, signal.SIGINT)
 
     def ctrl_c_twice(self) -> None:
         self.ctrl_c()
@@ -283,6 +295,7 @@ class Stage(ABC):
 
         numbers = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, note) for number in numbers}
+        self._main = threading.get_ident()
         self._running = True
         try:
             yield

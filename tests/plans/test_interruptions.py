@@ -27,7 +27,7 @@ JUST_AFTER = 1e-6
 EVERY = bool(os.environ.get("FLYSCAN_EVERY_FRAME"))
 
 RESUMED = ("pause", "deferred_pause", "suspend")
-ENDED = {"abort": "abort", "stop": "success", "halt": "abort", "error": "fail"}
+ENDED = {"abort": "abort", "stop": "success", "halt": "abort", "error": "fail", "sigterm": "abort"}
 
 FRAME_CASES = [
     (kind, frame, trigger)
