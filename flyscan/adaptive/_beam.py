@@ -6,27 +6,70 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import CaptureError, ConfigurationError
+from ..flight import FloatArray, IntArray
 from ._policy import Hold, LineContext, Plan, Policy, Proposal, Resume, Situation
 from ._rows import Rows
 
 __all__ = ["BeamGuard"]
+
+FALL = 0.1
+"""Seconds a beam may take to fall: weak rows within that before a loss belong to it."""
+
+FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
+"""Seconds between tries when nothing tells whether the beam is back; doubled every time."""
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Rows told lately: when they ended, their points, and whether they had full beam."""
+
+    time: FloatArray
+    point: IntArray
+    sure: BoolArray
+
+    def since(self, time: float) -> _Seen:
+        """Rows that ended later than that, and the one before."""
+        first = max(0, int(np.searchsorted(self.time, time, side="right")) - 1)
+        return _Seen(self.time[first:], self.point[first:], self.sure[first:])
+
+    def and_then(self, other: _Seen) -> _Seen:
+        """Both, one after the other."""
+        return _Seen(
+            np.concatenate((self.time, other.time)),
+            np.concatenate((self.point, other.point)),
+            np.concatenate((self.sure, other.sure)),
+        )
+
+
+_NOTHING = _Seen(np.empty(0), np.empty(0, np.int64), np.empty(0, np.bool_))
 
 
 @dataclass(eq=False)
 class BeamGuard(Policy):
     """Holds when incident flux or a monitor falls below `low`, goes on above `high`.
 
-    The loss is found in the rows, to the row: everything from the row after the last good one
-    is flown again. A top-up that only dips is not a loss: rows are normalised by I0.
+    With incident flux the loss is found in the rows, to the row: everything from the last row
+    with full beam on is flown again, since the fall may have begun in it. A top-up that only
+    dips is not a loss: rows are normalised by I0. Without, the rows since the monitor fell are
+    flown again, and those of the `lag` seconds before. Policies after this one in a Composite
+    do not get to use rows that will be flown again.
+
+    A monitor tells when the beam is back. Without one the flight can only try: after `wait`
+    seconds, then, should the beam not stay for that long or for a second, after a second, two,
+    four and so on up to a minute. A try without beam costs one block of rows.
 
     Args:
         low: relative flux below which the beam counts as lost.
-        high: relative flux above which rows are good and the flight may go on.
+        high: relative flux above which a row has full beam.
         wait: seconds the beam must have been back before the flight goes on.
         monitor: name of a slow signal, such as the ring current; None to go by I0 alone.
         monitor_low, monitor_high: its thresholds, in its own unit.
+        lag: seconds by which the monitor may be late, for flights without I0.
     """
 
     low: float = 0.5
@@ -35,20 +78,25 @@ class BeamGuard(Policy):
     monitor: str | None = None
     monitor_low: float = 0.0
     monitor_high: float = 0.0
+    lag: float = 1.0
+    _seen: _Seen = field(default=_NOTHING, init=False, repr=False)
+    _by_flux: bool = field(default=False, init=False, repr=False)
     _refly: int | None = field(default=None, init=False, repr=False)
-    _last_good: int | None = field(default=None, init=False, repr=False)
-    _next_wanted: int | None = field(default=None, init=False, repr=False)
+    _wanted: int = field(default=0, init=False, repr=False)
     _holding: bool = field(default=False, init=False, repr=False)
     _back_since: float | None = field(default=None, init=False, repr=False)
+    _delay: float = field(default=0.0, init=False, repr=False)
+    _lit: float = field(default=np.inf, init=False, repr=False)
     _losses: int = field(default=0, init=False, repr=False)
     _discarded: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not 0 < self.low < self.high or self.wait < 0:
+        seconds = (self.wait, self.lag)
+        if not 0 < self.low < self.high or not all(0 <= s < np.inf for s in seconds):
             raise ConfigurationError(
-                f"thresholds {self.low} and {self.high}, wait {self.wait} s",
+                f"thresholds {self.low} and {self.high}, wait {self.wait} s, lag {self.lag} s",
                 device="beam guard",
-                remedy="give 0 < low < high and a wait of 0 or more",
+                remedy="give 0 < low < high, and a wait and a lag of 0 or more",
             )
         if self.monitor is not None and not self.monitor_low < self.monitor_high:
             raise ConfigurationError(
@@ -59,77 +107,108 @@ class BeamGuard(Policy):
 
     def begin(self, line: LineContext) -> Plan:
         """Has no opinion on the speed."""
+        self._seen = _NOTHING  # a line is complete before the next one begins
         return Plan(None, "beam guard")
 
-    def tell(self, rows: Rows) -> None:
-        """Look for the first row without beam, unless what comes is to be discarded anyway."""
-        if rows.i0 is None:
-            if self.monitor is None:
-                raise CaptureError(
-                    "rows carry no incident flux and no monitor is named",
-                    device="beam guard",
-                    remedy="capture an I0 channel, or name a monitor such as the ring current",
-                )
-            return
-        rows = self._awaited(rows)
-        if not len(rows) or self._refly is not None:
-            self._discarded += len(rows)
-            return
-        flux = np.where(np.isfinite(rows.i0), rows.i0, 0.0) if rows.i0 is not None else np.ones(0)
-        lost = np.flatnonzero(flux < self.low)
-        if not len(lost):
-            good = np.flatnonzero(flux > self.high)
-            if len(good):
-                self._last_good = int(rows.point[good[-1]])
-            return
-        before = np.flatnonzero(flux[: lost[0]] > self.high)
-        if len(before):
-            self._last_good = int(rows.point[before[-1]])
-        first = int(rows.point[lost[0]])
-        self._refly = first if self._last_good is None else min(first, self._last_good + 1)
-        self._losses += 1
-        self._discarded += int(np.sum(rows.point >= self._refly))
+    def needed_channels(self) -> tuple[str, ...]:
+        """The monitor."""
+        return () if self.monitor is None else (self.monitor,)
 
-    def _awaited(self, rows: Rows) -> Rows:
-        """Without rows that were under way when the hold was asked for."""
-        if self._next_wanted is None:
-            return rows
-        at = np.flatnonzero(rows.point == self._next_wanted)
-        if not len(at):
-            self._discarded += len(rows)
-            return rows.last(0)
-        self._next_wanted = None
-        self._discarded += int(at[0])
-        return rows.last(len(rows) - int(at[0]))
+    # --- rows ------------------------------------------------------------------------------
+
+    def tell(self, rows: Rows) -> None:
+        """Look for the first row without beam.
+
+        Raises:
+            CaptureError: nothing tells whether there was beam.
+        """
+        dark = self._dark(rows)
+        self._wanted = 0 if self._refly is not None else len(rows)
+        sure = ~dark if rows.i0 is None else ~dark & (rows.i0 > self.high)
+        now = _Seen(rows.time, rows.point, sure)
+        if self._refly is None and dark.any():
+            self._lose(rows, now, int(np.argmax(dark)))
+        self._discarded += len(rows) - self._wanted
+        self._lit += float(np.sum(rows.live[~dark]))
+        window = max(FALL, self.lag)
+        if len(rows):
+            self._seen = self._seen.and_then(now).since(float(rows.time[-1]) - window)
+
+    def _dark(self, rows: Rows) -> BoolArray:
+        """Rows without beam."""
+        self._by_flux = rows.i0 is not None
+        if rows.i0 is not None:
+            return ~(rows.i0 >= self.low)
+        if self.monitor is None:
+            raise CaptureError(
+                "rows carry no incident flux and no monitor is named",
+                device="beam guard",
+                remedy="capture an I0 channel, or name a monitor such as the ring current",
+            )
+        current = rows.signals.get(self.monitor)
+        return np.zeros(len(rows), np.bool_) if current is None else ~(current >= self.monitor_low)
+
+    def _lose(self, rows: Rows, now: _Seen, first: int) -> None:
+        """The beam was lost in row `first`: find the row from which to fly again."""
+        before = len(self._seen.time)
+        seen = self._seen.and_then(now)
+        begin = self._doubtful(seen, before + first, float(rows.time[first] - rows.live[first]))
+        self._refly = int(seen.point[begin])
+        self._wanted = max(0, begin - before)
+        self._losses += 1
+
+    def _doubtful(self, seen: _Seen, lost: int, time: float) -> int:
+        """The first row that is in doubt when row `lost` begins at `time` without beam."""
+        if not self._by_flux:
+            return min(lost, int(np.searchsorted(seen.time, time - self.lag, side="right")))
+        sound = np.flatnonzero(seen.sure[:lost] | (seen.time[:lost] <= time - FALL))
+        return int(sound[-1]) if len(sound) else 0
+
+    def pass_on(self, rows: Rows) -> Rows:
+        """The rows just told, those marked bad that will be flown again."""
+        return rows.marked(np.arange(len(rows)) < self._wanted)
+
+    # --- decisions -------------------------------------------------------------------------
 
     def ask(self, now: Situation) -> Proposal | None:
         """Hold where beam was lost; go on when it has been back for long enough."""
-        low = self._monitor_below(now, self.monitor_low)
-        if not self._holding:
-            if self._refly is None and not low:
-                return None
-            self._holding, self._back_since = True, None
-            if self._refly is None:
-                self._losses += 1
-                return Hold(f"{self.monitor} below {self.monitor_low:g}")
-            refly, self._next_wanted, self._refly = self._refly, self._refly, None
-            return Hold(f"incident flux below {self.low:g} of nominal", refly_from=refly)
-        if not now.held:
-            return None
-        return self._resume(now)
+        self._holding &= now.held  # somebody else may have let the flight go on
+        if self._refly is not None:
+            reason = f"incident flux below {self.low:g} of nominal"
+            return self._hold(reason if self._by_flux else self._fallen, self._refly)
+        if not self._holding and self._below(now, self.monitor_low):
+            self._losses += 1
+            begin = int(np.searchsorted(self._seen.time, now.time - self.lag, side="right"))
+            points = self._seen.point[begin:]
+            self._discarded += 0 if self._by_flux else len(points)
+            doubtful = None if self._by_flux or not len(points) else int(points[0])
+            return self._hold(self._fallen, doubtful)
+        return self._resume(now) if self._holding else None
+
+    def _hold(self, reason: str, refly_from: int | None) -> Hold:
+        if not self._holding and self.monitor is None:
+            again = self._lit < max(self._delay, FIRST_RETRY)
+            longer = max(2 * self._delay, FIRST_RETRY, self.wait)
+            self._delay = min(longer, max(LONGEST_RETRY, self.wait)) if again else self.wait
+        self._holding, self._back_since = True, None
+        self._refly, self._seen = None, _NOTHING
+        return Hold(reason, refly_from=refly_from)
 
     def _resume(self, now: Situation) -> Proposal | None:
-        if self._monitor_below(now, self.monitor_high) or self._flux_gone(now):
+        if self._below(now, self.monitor_high):
             self._back_since = None
             return None
         if self._back_since is None:
             self._back_since = now.time
-        if now.time - self._back_since < self.wait:
+        since = now.time - self._back_since
+        if since < (self.wait if self.monitor else self._delay):
             return None
-        self._holding = False
-        return Resume(f"beam is back since {now.time - self._back_since:.3g} s")
+        self._holding, self._lit = False, 0.0
+        what = f"{self.monitor} is back since" if self.monitor else "tries again after"
+        return Resume(f"{what} {since:.3g} s")
 
-    def _monitor_below(self, now: Situation, threshold: float) -> bool:
+    def _below(self, now: Situation, threshold: float) -> bool:
+        """Whether the monitor is below, or has no value at all."""
         if self.monitor is None:
             return False
         if self.monitor not in now.monitors:
@@ -138,13 +217,11 @@ class BeamGuard(Policy):
                 device=self.monitor,
                 remedy="name a monitor of the flight host's configuration",
             )
-        value = now.monitors[self.monitor]
-        return not value >= threshold
+        return not now.monitors[self.monitor] >= threshold
 
-    def _flux_gone(self, now: Situation) -> bool:
-        """Whether the slow reading of I0, if there is one while held, is too low."""
-        flux = now.monitors.get("i0")
-        return flux is not None and not flux >= self.high
+    @property
+    def _fallen(self) -> str:
+        return f"{self.monitor} below {self.monitor_low:g}"
 
     def end(self) -> dict[str, Any]:
         """Losses so far."""

@@ -125,9 +125,10 @@ class Composite(Policy):
         return plan
 
     def tell(self, rows: Rows) -> None:
-        """Hand the block to every policy."""
+        """Hand the block to every policy, as the ones before it pass it on."""
         for part in self._parts:
             part.tell(rows)
+            rows = part.pass_on(rows)
 
     def ask(self, now: Situation) -> Proposal | None:
         """The first proposal in order of priority."""

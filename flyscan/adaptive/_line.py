@@ -11,11 +11,16 @@ from ..flight import FloatArray, rest_to_rest
 from ._estimate import Sampled
 from ._policy import LineContext
 from ._profile import Profile
-from ._rows import Rows, sampled
+from ._rows import Rows, advancing, sampled
 
 __all__ = ["LineRecord", "cost_of_return"]
 
 MOST_BAD = 0.5
+JUDGED = 16
+"""Rows after which it is told whether most are bad, or the stage stands still."""
+
+STANDING = 0.25
+"""Share of the way at the lowest speed below which a stage stands still."""
 
 
 def cost_of_return(
@@ -49,6 +54,9 @@ def cost_of_return(
 class LineRecord:
     """Rows of a line as they come, screened; positions become distance along the line.
 
+    Where the stage is so slow that it trembles more than it moves per row, rows overlap, or have
+    no length; those are kept, and taken as one wherever their order matters.
+
     Args:
         line: the line.
         channels: the channels that drive decisions, first the main one.
@@ -65,9 +73,11 @@ class LineRecord:
     total: int = 0
     _last_point: int = -1
     _reached: float = -np.inf
+    _begun: float = np.nan
+    _flown: int = 0
 
     def add(self, rows: Rows) -> Rows:
-        """Take in a block; gives its good rows.
+        """Take in a block; gives its good rows of the line itself, by distance along it.
 
         Raises:
             CaptureError: the block is out of order or most rows so far are unusable.
@@ -78,20 +88,22 @@ class LineRecord:
                 f"rows from frame {rows.first} come after frame {self.parts[-1].end - 1}",
                 remedy="this is a defect of what hands rows to the policies; report it",
             )
+        came = rows.usable
         rows = rows.screened(self.channels, self.saturation)
         self._forget_from(rows)
-        self._require_order(rows)
         good = rows.usable
+        line = self.along(rows.take(good & (rows.pass_number == 0)))
+        self._require_order(line)
         self.parts.append(rows)
-        self.total += len(rows)
-        self.bad += int(len(rows) - good.sum())
-        if self.total >= 16 and self.bad > MOST_BAD * self.total:
+        self.total += int(came.sum())
+        self.bad += int(came.sum() - good.sum())
+        if self.total >= JUDGED and self.bad > MOST_BAD * self.total:
             raise CaptureError(
                 f"{self.bad} of {self.total} rows are NaN, negative, saturated or without beam",
                 device=", ".join(self.channels),
                 remedy="check detector and beam; the line is flown uniformly",
             )
-        return rows.take(good)
+        return self._forwards(line)
 
     def _forget_from(self, rows: Rows) -> None:
         """Rows of points that are flown again after a hold replace those there were."""
@@ -103,28 +115,46 @@ class LineRecord:
         self.parts = [
             part.take((part.point < first) | (part.pass_number > 0)) for part in self.parts
         ]
-        self._reached = -np.inf
+        self._reached, self._flown = -np.inf, 0
         for part in self.parts:
-            self._reached = max(self._reached, self._ends(part).max(initial=-np.inf))
+            line = self.along(part.take(part.usable & (part.pass_number == 0)))
+            self._reached = max(self._reached, line.stop.max(initial=-np.inf))
+            self._flown += len(line)
 
-    def _require_order(self, rows: Rows) -> None:
-        """Good rows of the line itself go forwards, up to half a row of jitter."""
-        use = rows.usable & (rows.pass_number == 0)
-        along = self.along(rows.take(use))
+    def _require_order(self, along: Rows) -> None:
+        """Rows of the line itself go forwards, up to half a row of jitter."""
         if not len(along):
             return
-        before = np.concatenate(([self._reached], along.stop[:-1]))
-        length = along.stop - along.start
-        if np.any(length <= 0) or np.any(along.start < before - 0.5 * length):
+        if not self._flown:
+            self._begun = float(along.start[0])
+        self._flown += len(along)
+        reached = np.maximum.accumulate(np.append(self._reached, along.stop))
+        jitter = 0.5 * np.maximum(along.stop - along.start, self.line.velocity * self.line.period)
+        slowest = STANDING * self.line.v_min * self.line.period * self._flown
+        standing = self._flown >= JUDGED and not reached[-1] - self._begun >= slowest
+        if standing or np.any(along.start < reached[:-1] - jitter):
             raise CaptureError(
                 "rows of one pass overlap or stand still",
                 device=", ".join(self.channels),
                 remedy="pass numbers must change where the stage turns; check the encoder channel",
             )
-        self._reached = float(along.stop[-1])
 
-    def _ends(self, rows: Rows) -> FloatArray:
-        return self.along(rows.take(rows.usable & (rows.pass_number == 0))).stop
+    def _forwards(self, along: Rows) -> Rows:
+        """Rows of the line itself with those that did not get any further taken as one."""
+        if not len(along):
+            return along
+        begin = max(float(along.start[0]), self._reached)
+        self._reached = max(self._reached, float(along.stop.max()))
+        starts = np.append(along.start, along.stop[-1])
+        length = along.stop - along.start
+        if along.start[0] >= begin - 0.5 * length[0] and np.all(np.diff(starts) > 0):
+            return along
+        middle = 0.5 * (along.stop[:-1] + along.start[1:])
+        edges = np.concatenate(([begin], middle, along.stop[-1:]))
+        first = advancing(edges)
+        if not len(first):
+            return along.take(first)
+        return along.merged(first, np.append(edges[first], edges.max()))
 
     def along(self, rows: Rows) -> Rows:
         """Rows with positions as distance along the line."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, LimitError
 from ..flight import Clock, Frames, Helm, Pilot, RowFacts, Segment, Steered
 from ._composite import policy_from_dict, require_allowed
 from ._line_context import line_context
@@ -192,7 +192,9 @@ class AdaptivePilot(Pilot):
                 if decision is None:
                     break
                 if await self._act(decision, context, at_end=True):
-                    return
+                    return  # there is more of the line
+                if isinstance(decision.proposal, Finish):
+                    break
             self._helm.note(Ended(await self._sure.end()).to_dict())
             self._switched_off()
             self._context = None
@@ -200,8 +202,8 @@ class AdaptivePilot(Pilot):
     # --- blocks ----------------------------------------------------------------------------
 
     def take(self, frames: Frames) -> None:
-        if not len(frames):
-            return
+        if not len(frames) or self._helm.reflying:
+            return  # what stands for nothing tells nobody anything
         arrived = self._clock.now()
         self._inbox.extend((rows, arrived) for rows in self._rows(frames))
         self._news.set()
@@ -321,7 +323,7 @@ class AdaptivePilot(Pilot):
         profile = None if self._plan is None else self._plan.profile
         if profile is not None and self._profiled:
             return float(profile.at(np.array([position]))[0])
-        return context.velocity * self._helm.pace
+        return self._planned(context)[0] * self._helm.pace
 
     @property
     def _profiled(self) -> bool:
@@ -332,46 +334,70 @@ class AdaptivePilot(Pilot):
         plan = self._plan
         return plan is not None and plan.profile is not None and self._helm.scene.motion.profiles
 
+    def _planned(self, context: LineContext) -> tuple[float, float]:
+        """Speed and step from which changes in flight count."""
+        under_way, line = self._helm.line, self._line
+        if under_way is None or line is None:
+            return context.velocity, context.velocity * context.period
+        return abs(under_way.velocity[line.fast or ""]), abs(under_way.step)
+
     def _step(self, context: LineContext) -> float:
-        return context.velocity * context.period * self._helm.stride
+        return self._planned(context)[1] * self._helm.stride
 
     async def _act(self, decision: Decision, context: LineContext, *, at_end: bool = False) -> bool:
-        """Carry out a decision; True if that leads away from where the line stands."""
+        """Carry out a decision; True if there is more of the line to fly for it."""
         proposal, began = decision.proposal, self._clock.now()
         if proposal is None:
             return False
-        point, refused = self._helm.next_point, ""
-        if isinstance(proposal, Retune) and self._profiled:
-            refused = "the line is flown by its profile"
-        elif isinstance(proposal, Retune):
-            changed = await self._retune(proposal, context)
-            if changed is None:
-                refused = "the sweep was over"
-            else:
-                point = changed
-                self._latency = (
-                    max(0.5 * self._latency, self._clock.now() - self._arrived)
-                    + self._helm.scene.motion.horizon
-                )
+        point, refused, more = self._helm.next_point, "", False
+        if isinstance(proposal, Retune):
+            changed, refused = await self._retune(proposal, context)
+            point = point if changed is None else changed
         elif isinstance(proposal, GoBack):
             refused = self._go_back(proposal)
+            more = not refused
         elif isinstance(proposal, Hold):
             self._holding = True
-            self._helm.hold(proposal.refly_from)
+            more = self._helm.hold(proposal.refly_from)
+            if more:
+                self._inbox.clear()
         elif isinstance(proposal, Resume):
-            self._holding = False
-            self._helm.release()
+            self._release()
         elif isinstance(proposal, Finish) and self._line is not None:
-            self._helm.finish(self._line.index if proposal.line_only else None)
+            self._finish(self._line, line_only=proposal.line_only)
         latency = self._clock.now() - (began if at_end else self._arrived)
         self._applied(decision, None if refused else point, latency, refused=refused)
-        return not refused and not isinstance(proposal, Retune)
+        return more
 
-    async def _retune(self, proposal: Retune, context: LineContext) -> int | None:
-        pace = None if proposal.velocity is None else proposal.velocity / context.velocity
-        nominal = context.velocity * context.period
-        stride = None if proposal.step is None else proposal.step / nominal
-        return await self._helm.retune(pace, stride)
+    async def _retune(self, proposal: Retune, context: LineContext) -> tuple[int | None, str]:
+        """The first point flown so, or why it was not done."""
+        under_way = self._helm.line
+        if self._profiled:
+            return None, "the line is flown by its profile"
+        if under_way is not None and self._helm.pass_of(under_way.index):
+            return None, "a part of the line is being flown again"
+        velocity, step = self._planned(context)
+        pace = None if proposal.velocity is None else proposal.velocity / velocity
+        stride = None if proposal.step is None else proposal.step / step
+        try:
+            point = await self._helm.retune(pace, stride)
+        except (LimitError, ConfigurationError) as refusal:  # the box knows better what it can
+            return None, str(refusal)
+        if point is None:
+            return None, "the sweep was over"
+        took = self._clock.now() - self._arrived
+        self._latency = max(0.5 * self._latency, took) + self._helm.scene.motion.horizon
+        return point, ""
+
+    def _finish(self, line: Segment, *, line_only: bool) -> None:
+        self._helm.finish(line.index if line_only else None)
+        if not line_only:
+            self._release()  # nothing is left to hold for
+
+    def _release(self) -> None:
+        if self._holding:
+            self._holding = False
+            self._helm.release()
 
     def _go_back(self, proposal: GoBack) -> str:
         line = self._line
@@ -401,9 +427,8 @@ class AdaptivePilot(Pilot):
         for decision in self._sure.fresh():
             self._decided(decision)
             self._applied(decision, None, 0.0)
-        if self._off and self._holding:
-            self._holding = False
-            self._helm.release()
+        if self._off:
+            self._release()
 
     def _decided(self, decision: Decision) -> None:
         if decision.cause == "late":

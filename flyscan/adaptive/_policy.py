@@ -263,9 +263,13 @@ class GoBack(Proposal):
 class Hold(Proposal):
     """Come to rest on the path; when resumed, fly again from path point `refly_from`.
 
+    May be asked for while the flight holds already: it then goes on only after a Resume.
+
     Args:
         reason: why.
-        refly_from: first point whose rows are not worth keeping; None if all are.
+        refly_from: point of the first row that is not worth keeping, nor is any later one; None
+            if all are. Rows of lines that are over stay. Rows that will be flown again are told
+            to no policy any more.
     """
 
     kind: ClassVar[str] = "hold"
@@ -334,6 +338,10 @@ class Policy(ABC):
     @abstractmethod
     def ask(self, now: Situation) -> Proposal | None:
         """What to do now; None to go on as planned."""
+
+    def pass_on(self, rows: Rows) -> Rows:
+        """The rows told last, for the policies after this one in a Composite."""
+        return rows
 
     def review(self, plan: Plan, line: LineContext) -> Plan:
         """Restrict the plan of another policy for a line this policy was told to begin."""

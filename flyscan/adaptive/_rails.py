@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -114,7 +115,7 @@ class GuardRail:
         handlers: dict[type[Proposal], Callable[[], Ruling]] = {
             Retune: lambda: self._retune(proposal, now, line),
             GoBack: lambda: self._go_back(proposal, now, line),
-            Hold: lambda: self._hold(proposal, now),
+            Hold: lambda: self._hold(proposal),
             Resume: lambda: self._resume(proposal, now),
             Finish: lambda: Ruling(proposal),
         }
@@ -202,14 +203,10 @@ class GuardRail:
             return Ruling(None, (f"refused: {wrong}",))
         return Ruling(proposal)
 
-    def _hold(self, proposal: Proposal, now: Situation) -> Ruling:
-        if now.held:
-            return Ruling(None, ("refused: the flight holds already",))
-        if isinstance(proposal, Hold) and proposal.refly_from is not None:
-            bounded = min(max(proposal.refly_from, 0), now.next_point)
-            if bounded != proposal.refly_from:
-                reason = f"re-flight from {proposal.refly_from} bounded to {bounded}"
-                return Ruling(replace(proposal, refly_from=bounded), (reason,))
+    def _hold(self, proposal: Proposal) -> Ruling:
+        point: Any = proposal.refly_from if isinstance(proposal, Hold) else None
+        if point is not None and not isinstance(point, int):
+            return Ruling(None, (f"refused: there is no point {point}",))
         return Ruling(proposal)
 
     def _resume(self, proposal: Proposal, now: Situation) -> Ruling:

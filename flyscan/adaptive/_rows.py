@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -86,6 +86,10 @@ class Rows:
         """Live time weighted by incident flux, seconds at nominal flux."""
         return self.live if self.i0 is None else self.live * self.i0
 
+    def marked(self, good: BoolArray) -> Rows:
+        """These rows, of which nobody may use those that are not `good`."""
+        return self if good.all() else replace(self, good=self.usable & good)
+
     def last(self, rows: int) -> Rows:
         """The last rows, or all if there are fewer."""
         return self.take(np.arange(max(0, len(self) - rows), len(self)))
@@ -126,7 +130,7 @@ class Rows:
                 remedy="name a channel the capture box delivers",
             )
         good = self.usable & np.isfinite(self.start) & np.isfinite(self.stop)
-        good &= np.isfinite(self.live) & (self.live > 0) & (self.start != self.stop)
+        good &= np.isfinite(self.live) & (self.live > 0)
         if self.i0 is not None:
             good &= np.isfinite(self.i0) & (self.i0 > 0)
         for name in channels:
@@ -138,6 +142,31 @@ class Rows:
             self.first, self.point, self.start, self.stop, self.time, self.live, self.counts,
             self.i0, self.signals, self.passes, good,
         )  # fmt: skip
+
+    def merged(self, first: npt.NDArray[np.intp], edges: FloatArray) -> Rows:
+        """Rows taken as one from each of `first` up to the next, between `edges`.
+
+        Counts and live times add up, flux and signals are means over the live time.
+        """
+        live = np.add.reduceat(self.live, first)
+
+        def mean(column: FloatArray) -> FloatArray:
+            return np.add.reduceat(column * self.live, first) / live
+
+        last = np.append(first[1:], len(self)) - 1
+        return Rows(
+            self.first,
+            self.point[first],
+            edges[:-1],
+            edges[1:],
+            self.time[last],
+            live,
+            {name: np.add.reduceat(column, first) for name, column in self.counts.items()},
+            None if self.i0 is None else mean(self.i0),
+            {name: mean(column) for name, column in self.signals.items()},
+            None if self.passes is None else self.passes[first],
+            None if self.good is None else self.good[first],
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[Rows]) -> Rows:
@@ -161,6 +190,20 @@ class Rows:
         )
 
 
+def advancing(edges: FloatArray) -> npt.NDArray[np.intp]:
+    """Which rows begin where the stage has not been yet; shape ``(groups,)``.
+
+    A stage so slow that it moves less per row than it trembles, or less than a count of its
+    encoder, seems to stand still or to go backwards now and then. Rows up to the next one named
+    are to be taken as one, from edge to edge, so that the edges ascend and every count stays.
+
+    Args:
+        edges: where rows begin, and where the last one ends, shape ``(rows + 1,)``.
+    """
+    reached = np.maximum.accumulate(edges)
+    return np.flatnonzero(np.append(True, edges[1:] > reached[:-1]))[:-1]
+
+
 def sampled(rows: Rows, channel: str, *, counting: bool = True) -> Sampled | None:
     """A channel along the line, in order of position, from the good rows.
 
@@ -171,7 +214,7 @@ def sampled(rows: Rows, channel: str, *, counting: bool = True) -> Sampled | Non
 
     Returns:
         None with fewer than three good rows. Where bad rows leave gaps, neighbours are
-        stretched over them.
+        stretched over them; rows that the encoder cannot tell apart are taken as one.
     """
     use = rows.usable
     if int(use.sum()) < 3:
@@ -181,13 +224,11 @@ def sampled(rows: Rows, channel: str, *, counting: bool = True) -> Sampled | Non
     order = np.argsort(low, kind="stable")
     low, high = low[order], high[order]
     edges = np.concatenate((low[:1], 0.5 * (high[:-1] + low[1:]), high[-1:]))
-    if np.any(np.diff(edges) <= 0):
-        raise CaptureError(
-            "rows of one pass overlap or stand still",
-            device=channel,
-            remedy="pass numbers must change where the stage turns; check the encoder channel",
-        )
-    counts = rows.counts[channel][use][order]
-    exposure = rows.exposure[use][order]
+    first = advancing(edges)
+    if len(first) < 3:
+        return None
+    edges = np.append(edges[first], edges.max())
+    counts = np.add.reduceat(rows.counts[channel][use][order], first)
+    exposure = np.add.reduceat(rows.exposure[use][order], first)
     variance = poisson_variance(counts, exposure) if counting else np.zeros_like(counts)
     return Sampled(edges, counts / exposure, variance)

@@ -117,6 +117,32 @@ class SegmentAccount:
                 spans.append((stretch.frame + earlier, first, stretch.stop))
         return spans
 
+    def discard(self, frame: int) -> list[tuple[int, int, int]]:
+        """Let frames from `frame` on stand for no point any more: first frame, first, stop."""
+        spans = self.kept_since(frame)
+        kept: list[_Stretch] = []
+        for stretch in self.kept:
+            stop = min(stretch.stop, stretch.first + max(0, frame - stretch.frame))
+            if stretch.first < stop:
+                kept.append(_Stretch(stretch.first, stop, stretch.frame))
+        self.kept, self.open = kept, self.open or bool(spans)
+        return spans
+
+    def waive(self, first: int, stop: int) -> list[tuple[int, int]]:
+        """Give up those of points `first` to `stop` (exclusive) that nothing stands for.
+
+        Returns:
+            The spans given up.
+        """
+        spans: list[tuple[int, int]] = []
+        settled = [(stretch.first, stretch.stop) for stretch in self.kept]
+        for begin, end in sorted([*settled, *self.waived, (stop, stop)]):
+            if first < min(begin, stop):
+                spans.append((first, min(begin, stop)))
+            first = max(first, end)
+        self.waived += spans
+        return spans
+
     def lost(self) -> tuple[int, ...]:
         """Points that got no row when they were due, once for every time."""
         if self.losses is None:

@@ -14,6 +14,7 @@ from ._block import Block, Channel, FloatArray, IntArray
 from ._facts import Facts
 from ._frames import Frames, RowFacts
 from ._ledger import LedgerRow
+from ._places import Discarded, Places
 from ._route import Route
 from ._segment import Segment, Trigger
 
@@ -91,6 +92,7 @@ class Intake:
         self._sweeps: list[tuple[int, int]] = [(0, 0)]
         self._uncounted = 0
         self._hopeless: CaptureError | None = None
+        self._places = Places()
         self.last_stop = math.nan
         self.rows = 0
         self.triggers = 0
@@ -204,19 +206,35 @@ class Intake:
         if self._hopeless is not None:
             raise self._hopeless
 
-    def waive(self, first: int, stop: int) -> None:
-        """Points `first` to `stop` (exclusive), all of one segment, will not be flown."""
-        index = self._route.segment_of(first)
-        if index in self._accounts:
-            self._accounts[index].waived.append((first, stop))
+    def waive(self, first: int, stop: int) -> list[tuple[int, int]]:
+        """Give up points `first` to `stop` (exclusive) as far as nothing stands for them.
 
-    def points_since(self, frame: int) -> list[tuple[int, int]]:
-        """Spans of points that frames from `frame` on stand for, in the order they were taken."""
-        spans = [span for a in self._accounts.values() for span in a.kept_since(frame)]
-        return [(first, stop) for _, first, stop in sorted(spans)]
+        Args:
+            first, stop: points of one segment, or of segments not begun.
+
+        Returns:
+            The spans given up.
+        """
+        account = self._accounts.get(self._route.segment_of(first))
+        return [(first, stop)] if account is None else account.waive(first, stop)
+
+    def discard(self, frame: int) -> list[Discarded]:
+        """Let frames of the line under way, from `frame` on, stand for nothing any more.
+
+        Returns:
+            What they stood for, in the order it was taken.
+        """
+        frame = max(frame, self._places.first)
+        spans = [span for a in self._accounts.values() for span in a.discard(frame)]
+        return [
+            Discarded(at, first, stop, *self._places.ends(at, at + stop - first))
+            for at, first, stop in sorted(spans)
+        ]
 
     def frame_of(self, point: int) -> int | None:
-        """The frame that stands for a point; None if none does."""
+        """The frame that stands for a point; None if none does, or there is no such point."""
+        if not 0 <= point < self._route.points:
+            return None
         account = self._accounts.get(self._route.segment_of(point))
         for stretch in () if account is None else account.kept:
             if stretch.first <= point < stretch.stop:
@@ -231,6 +249,8 @@ class Intake:
             block, [(p.segment, p.rows, p.point, number(p.segment.index)) for p in pieces]
         )
         self.last_stop = float(facts.stop[-1])
+        line = self._route.line_of(pieces[-1].segment.index)
+        self._places.add(line, self.stop_frame - len(block), facts)
         return facts
 
     def closed(self) -> Iterator[LedgerRow]:

@@ -48,9 +48,10 @@ class Itinerary:
         """Ask for spans of points once more that will be known when the flight is diverted."""
         self._wanted.append(spans)
 
-    def detour(self, segment: Segment) -> None:
-        """Ask for a segment appended to the route."""
-        self._detours.append(segment)
+    def detour(self, *segments: Segment, first: bool = False) -> None:
+        """Ask for segments appended to the route, after or before those asked for already."""
+        at = 0 if first else len(self._detours)
+        self._detours[at:at] = segments
 
     def finish(self, line: int | None, waive: Callable[[int, int], None]) -> None:
         """Ask for nothing more of line `line`, or for nothing more at all.
@@ -73,16 +74,17 @@ class Itinerary:
 
         Returns:
             The parts to be flown again or in addition.
+
+        What is not to be flown any more is left out of all of it.
         """
-        endings, self._endings = self._endings, []
-        for line, waive in endings:
-            rest = self._drop(line, waive, rest)
         wanted, self._wanted = self._wanted, []
         again = self._cut((span for spans in wanted for span in spans()), bridge)
         detours, self._detours = self._detours, []
-        ahead = [*detours, *again]
         self._parts.extendleft(reversed([*detours, *self._joined(again, rest, bridge)]))
-        return ahead
+        endings, self._endings = self._endings, []
+        for line, waive in endings:
+            self._drop(line, waive)
+        return [part for part in (*detours, *again) if self.pending(part.index)]
 
     def next(self) -> Segment | None:
         """The next part, or None at the end of the route."""
@@ -118,25 +120,19 @@ class Itinerary:
         whole = self._route.segment(rest.index)
         return [*again[:-1], whole.part(last.first_point, rest.end_point)]
 
-    def _drop(
-        self, line: int | None, waive: Callable[[int, int], None], rest: Segment | None
-    ) -> Segment | None:
+    def _drop(self, line: int | None, waive: Callable[[int, int], None]) -> None:
         """Leave out what belongs to a line, or everything."""
-        left = [*([] if rest is None else [rest]), *self._parts]
-        kept = [p for p in left if line is not None and self._route.line_of(p.index) != line]
-        for part in left:
-            if part not in kept:
+        parts, self._parts = self._parts, deque()
+        for part in parts:
+            if line is None or self._route.line_of(part.index) == line:
                 waive(part.first_point, part.end_point)
+            else:
+                self._parts.append(part)
         if line is None:
             following = next(self._segments, None)
             if following is not None:
                 waive(following.first_point, self._route.path.points)
             self._segments = iter(())
-        if rest is not None and rest in kept:
-            self._parts = deque(kept[1:])
-            return rest
-        self._parts = deque(kept)
-        return None
 
     def _cut(self, spans: Iterable[Span], bridge: Callable[[Segment], int]) -> list[Segment]:
         """Spans of points as parts of their segments, neighbours of one segment joined."""

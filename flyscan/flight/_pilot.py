@@ -91,6 +91,10 @@ class Helm(Protocol):
         """The line of the path a segment belongs to."""
         ...
 
+    def pass_of(self, segment: int) -> int:
+        """Which pass over its line a segment is; 0 for the line itself."""
+        ...
+
     def fits(self, segment: Segment) -> str:
         """Why a segment cannot be flown; empty if it can."""
         ...
@@ -110,8 +114,22 @@ class Helm(Protocol):
         """
         ...
 
-    def hold(self, refly_from: int | None) -> None:
-        """Come to rest; when released, fly everything since a point's row again."""
+    def hold(self, refly_from: int | None) -> bool:
+        """Come to rest; when released, fly everything since a point's row again.
+
+        Rows of lines before the one under way stay as they are.
+
+        Returns:
+            True if there is anything to fly again.
+        """
+        ...
+
+    @property
+    def reflying(self) -> bool:
+        """True until the flight turns to what :meth:`hold` wanted flown again.
+
+        Rows that come until then stand for nothing.
+        """
         ...
 
     def release(self) -> None:

@@ -12,7 +12,7 @@ from ._block import FloatArray
 from ._path import Path
 from ._segment import Segment, Trigger
 
-__all__ = ["Route", "rest_of"]
+__all__ = ["Route", "rest_of", "stretch_of"]
 
 REMEMBERED = 64
 """Lines whose profile is remembered, should part of them have to be flown again."""
@@ -139,17 +139,37 @@ def rest_of(segment: Segment, reached: float, factor: float) -> Segment | None:
     fast = segment.fast
     if fast is None or not np.isfinite(reached):
         return None
-    begin, end = segment.start[fast], segment.stop[fast]
+    end = segment.stop[fast]
     row = factor * segment.step
     points = round((end - reached) / row)
     if points < 1:
         return None
-    done = (reached - begin) / (end - begin)
-    start = {a: lo + (segment.stop[a] - lo) * done for a, lo in segment.start.items()}
-    stop = dict(segment.stop)
     if segment.trigger is Trigger.POSITION:  # steps are what the box can make
-        share = points * row / (end - reached)
-        stop = {a: lo + (segment.stop[a] - lo) * share for a, lo in start.items()}
+        end = reached + points * row
+    return stretch_of(segment, reached, end, points)
+
+
+def stretch_of(segment: Segment, begin: float, end: float, points: int) -> Segment:
+    """Points evenly spread over a stretch of a straight segment.
+
+    Args:
+        segment: gives line, trigger and period.
+        begin, end: on its fast axis.
+        points: how many.
+    """
+    low, high = (ends[segment.fast or ""] for ends in (segment.start, segment.stop))
+
+    def at(position: float) -> dict[str, float]:
+        share = (position - low) / (high - low)
+        places = {a: lo + (segment.stop[a] - lo) * share for a, lo in segment.start.items()}
+        return places | {segment.fast or "": position}
+
     return replace(
-        segment, points=points, start=start, stop=stop, bounds=None, midpoints=None, schedule=None
+        segment,
+        points=points,
+        start=at(begin),
+        stop=dict(segment.stop) if end == high else at(end),
+        bounds=None,
+        midpoints=None,
+        schedule=None,
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FlyscanError
-from ._block import FloatArray
+from ._block import FloatArray, IntArray
 from ._clock import Clock
 from ._frames import Frames, Sink
 from ._intake import Intake
@@ -17,7 +17,7 @@ from ._itinerary import Itinerary
 from ._monitor import Monitor
 from ._pilot import Helm, Scene
 from ._recorder import Listener
-from ._route import Route
+from ._route import Route, stretch_of
 from ._segment import Segment
 from ._status import Status
 from ._sweep import check_resumable
@@ -69,6 +69,8 @@ class Wheel(Helm):
         self._release = release
         self._epoch_ns = epoch_ns
         self._records: list[dict[str, Any]] = []
+        self._superseded: list[IntArray] = []
+        self._reflights = 0
         self._holding: set[asyncio.Task[None]] = set()
 
     @property
@@ -108,6 +110,9 @@ class Wheel(Helm):
     def line_of(self, segment: int) -> int:
         return self._route.line_of(segment)
 
+    def pass_of(self, segment: int) -> int:
+        return self._route.pass_of(segment)
+
     def fits(self, segment: Segment) -> str:
         try:
             check_resumable(segment, self._scene.limits)
@@ -119,18 +124,50 @@ class Wheel(Helm):
         return await self._sweeper.retune(pace, stride)
 
     def detour(self, segment: Segment, line: int, number: int) -> Segment:
-        own = self._route.append(segment, line=line, number=number)
-        self.note(_appended(own, line, number))
+        own = self._append(segment, line, number)
         self._itinerary.detour(own)
         self._interrupt(GO_BACK)
         return own
 
-    def hold(self, refly_from: int | None) -> None:
+    def _append(self, segment: Segment, line: int, number: int) -> Segment:
+        own = self._route.append(segment, line=line, number=number)
+        self.note(_appended(own, line, number))
+        return own
+
+    def hold(self, refly_from: int | None) -> bool:
         frame = None if refly_from is None else self._intake.frame_of(refly_from)
         if frame is not None:
-            self._itinerary.again_later(lambda: self._intake.points_since(frame))
+            self._reflights += 1
+            self._itinerary.again_later(lambda: self._again_since(frame))
         self._status.hold(PILOT)
         self._keep(self._hold(PILOT))
+        return frame is not None
+
+    @property
+    def reflying(self) -> bool:
+        return self._reflights > 0
+
+    def _again_since(self, frame: int) -> list[tuple[int, int]]:
+        """Discard frames from `frame` on; what of it is flown again point by point.
+
+        Where rows are not where their points are, what is flown again is the stretch they were
+        taken on.
+        """
+        self._reflights -= 1
+        again: list[tuple[int, int]] = []
+        stretches: list[Segment] = []
+        for lost in self._intake.discard(frame):
+            self._superseded.append(np.arange(lost.frame, lost.frame + lost.stop - lost.first))
+            index = self._route.segment_of(lost.first)
+            if not self._route.elastic(index):
+                again.append((lost.first, lost.stop))
+                continue
+            self.waive(lost.first, lost.stop)
+            points = lost.stop - lost.first
+            stretch = stretch_of(self._route.segment(index), lost.begin, lost.end, points)
+            stretches.append(self._append(stretch, self.line_of(index), self.pass_of(index)))
+        self._itinerary.detour(*stretches, first=True)
+        return again
 
     def release(self) -> None:
         self._release(PILOT)
@@ -141,14 +178,12 @@ class Wheel(Helm):
 
     def waive(self, first: int, stop: int) -> None:
         """Points `first` to `stop` (exclusive) will not be flown."""
-        self._intake.waive(first, stop)
-        self.note({"event": "waived", "first": first, "stop": stop})
+        for begin, end in self._intake.waive(first, stop):
+            self.note({"event": "waived", "first": begin, "stop": end})
 
     def continued(self, segment: Segment, line: int, number: int) -> None:
         """The rest of a line whose rows are no longer where its points are."""
-        own = self._route.append(segment, line=line, number=number)
-        self.note(_appended(own, line, number))
-        self._itinerary.detour(own)
+        self._itinerary.detour(self._append(segment, line, number))
 
     def note(self, record: Mapping[str, Any]) -> None:
         self._records.append({**record, "flight": self._scene.flight})
@@ -157,7 +192,10 @@ class Wheel(Helm):
         self._listener({"event": "tuning", "row": {**row, "flight": self._scene.flight}})
 
     async def store(self) -> None:
-        """Hand the records so far to the file."""
+        """Hand the records so far to the file, and what has become of frames in it."""
+        superseded, self._superseded = self._superseded, []
+        for frames in superseded:
+            await self._sink.supersede(frames)
         records, self._records = self._records, []
         for record in records:
             await self._sink.add_tuning(record)
