@@ -53,6 +53,9 @@ BLOCK_PERIODS = {"": 0.1, "_fast": 0.01}
 CHANNEL = "Fe"
 RATE = 1e6
 PERIOD = 0.001
+LIVE = 0.8
+"""Share of its period for which the PandA counts a row."""
+
 FIRST, LAST = 20.0, 80.0
 LOW, HIGH = 5.0, 95.0
 ROWS_PER_WIDTH = 10
@@ -61,11 +64,14 @@ NODES_PER_WIDTH = 100
 LEARNING = 2
 """Lines at the beginning of a flight that are not compared: the first one knows nothing."""
 
-SEEDS = 32
+SEEDS = 48
 PAPER = 4
 """How often the lines are flown on paper."""
 
 KEY = 941
+POINT = 1e-6
+"""Length for a row that seems to have none, as a share of the line."""
+
 RAIL = GuardRail(0.0, 100.0)
 
 
@@ -84,7 +90,9 @@ class Sample:
     offsets: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "cell", Cell(SIGNALS[self.name], ROWS_PER_WIDTH, RATE * PERIOD))
+        object.__setattr__(
+            self, "cell", Cell(SIGNALS[self.name], ROWS_PER_WIDTH, RATE * PERIOD * LIVE)
+        )
         rng = np.random.default_rng(KEY)
         steps = SHIFT * self.cell.signal.width * rng.choice([-1.0, 1.0], self.lines - 1)
         middle = np.mean(self.cell.signal.offsets)
@@ -168,7 +176,12 @@ def paper_lines(sample: Sample, contexts: list[LineContext], seed: int) -> list[
         at = sample.offsets[number : number + 1]
 
         def integral(x: FloatArray, at: FloatArray = at) -> FloatArray:
-            return RATE * length * sample.cell.signal.integral(((x - FIRST) / length)[None], at)[0]
+            return (
+                LIVE
+                * RATE
+                * length
+                * sample.cell.signal.integral(((x - FIRST) / length)[None], at)[0]
+            )
 
         rng = np.random.default_rng((KEY, seed, number))
         flown = SimulatedLine(context, {CHANNEL: integral}, rng, first).fly(steering)
@@ -206,8 +219,8 @@ class Judge:
     def _square(self, line: FlownLine) -> FloatArray:
         cell, edges = self.sample.cell, line.curve().edges
         one = Evaluation(cell, SEEDS, KEY, offsets=np.full(SEEDS, self.sample.offsets[line.number]))
-        rows = measure(cell, one.offsets[-1], np.repeat(edges[None], SEEDS, axis=0), (KEY, 5))
-        return one.square(rows)
+        repeated = np.repeat(edges[None], SEEDS, axis=0)
+        return one.square(measure(cell, one.offsets[-1], repeated, (KEY, 5, line.number)))
 
     def chi_square(self, lines: list[FlownLine]) -> float:
         """Of all rows against the truth, reduced; the flux of each line is fitted."""
@@ -215,6 +228,7 @@ class Judge:
         for line in lines:
             rows = Rows.joined(line.rows)
             edges = (np.stack((rows.start, rows.stop)) - FIRST) / (LAST - FIRST)
+            edges[1] += np.where(edges[0] == edges[1], POINT, 0.0)
             at = self.sample.offsets[line.number : line.number + 1]
             ends = [self.sample.cell.signal.integral(e[None], at)[0] for e in edges]
             mean = (ends[1] - ends[0]) / (edges[1] - edges[0]) * RATE * rows.live

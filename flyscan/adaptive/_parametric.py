@@ -15,7 +15,7 @@ from ._line import LineRecord, cost_of_return
 from ._models import MODELS, Fit, fit
 from ._policy import Finish, GoBack, LineContext, Plan, Policy, Proposal, Situation
 from ._profile import Profile
-from ._rows import Rows
+from ._rows import Rows, advancing
 from ._speed import fast_look, fastest
 
 __all__ = ["Parametric"]
@@ -148,9 +148,12 @@ class Parametric(Policy):
             low = np.minimum(one.start, one.stop)
             order = np.argsort(low)
             high = np.maximum(one.start, one.stop)[order]
-            edges.append(np.concatenate((low[order], high[-1:])))
-            counts.append(one.counts[self.channel][order])
-            exposure.append(one.exposure[order])
+            ends = np.concatenate((low[order], high[-1:]))
+            first = advancing(ends)
+            if len(first):
+                edges.append(np.append(ends[first], ends.max()))
+                counts.append(np.add.reduceat(one.counts[self.channel][order], first))
+                exposure.append(np.add.reduceat(one.exposure[order], first))
         model = MODELS[self.model]
         best = fit(model, edges, counts, exposure, falling=None if near is None else near.falling)
         if near is None:

@@ -118,8 +118,7 @@ class SpeedPolicy(Policy):
     def tell(self, rows: Rows) -> None:
         """Take in a block of the line begun last."""
         now = self._under_way
-        good = now.record.add(rows)
-        now.watch.add(now.record.along(good.take(good.pass_number == 0)))
+        now.watch.add(now.record.add(rows))
 
     def task(self, line: LineContext, **changes: Any) -> Task:
         """What the line may cost."""
