@@ -99,13 +99,24 @@ def test_progress_follows_the_plan():
         Path.from_spec(Linspace("x", 10, 20, 100), period=0.01).segment(0), 0, {"x": LIMITS}
     )
     progress = Progress(sweep, now=5.0)
-    low, high = progress.span("x", 5.0 + sweep.lead + 0.5)
+    low, high = progress.span("x", 5.0 + sweep.lead + 0.5, 5.0 + sweep.lead + 0.5)
     speed = sweep.velocity["x"]
     middle = sweep.segment.start["x"] + 0.5 * speed
     assert low == pytest.approx(middle - 0.25 * speed)
     assert high == pytest.approx(middle + 0.25 * speed)
     assert progress.remaining(5.0) == pytest.approx(sweep.duration)
-    assert progress.span("x", 100.0) == (pytest.approx(sweep.target["x"]),) * 2
+    assert progress.span("x", 100.0, 100.0) == (pytest.approx(sweep.target["x"]),) * 2
+
+
+def test_a_late_answer_may_tell_of_any_moment_since_it_was_asked_for():
+    sweep = plan_sweep(
+        Path.from_spec(Linspace("x", 10, 20, 100), period=0.01).segment(0), 0, {"x": LIMITS}
+    )
+    progress = Progress(sweep, now=5.0)
+    asked, answered = 5.0 + sweep.lead + 0.3, 5.0 + sweep.lead + 0.7
+    low, high = progress.span("x", asked, answered)
+    assert low == progress.span("x", asked, asked)[0]
+    assert high == progress.span("x", answered, answered)[1]
 
 
 def test_progress_runs_faster_when_retuned():
@@ -121,7 +132,7 @@ def test_progress_runs_faster_when_retuned():
 def test_a_curve_is_expected_anywhere_it_goes_in_the_meantime():
     sweep = spiral()
     times, curve = sweep.curve()
-    low, high = Progress(sweep, now=0.0).span("x", times[-1] / 2)
+    low, high = Progress(sweep, now=0.0).span("x", times[-1] / 2, times[-1] / 2)
     near = np.abs(times - times[-1] / 2) < 0.24
     assert low <= curve["x"][near].min() < curve["x"][near].max() <= high
 

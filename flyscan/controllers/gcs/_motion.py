@@ -228,8 +228,11 @@ class GcsMotion(Motion):
         if now < flown.next_look:
             return
         flown.next_look = now + _LOOK_S
-        for axis, position in (await self._controller.positions(flown.targets)).items():
-            low, high = flown.progress.span(axis, now)
+        asked = self._clock.now()
+        positions = await self._controller.positions(flown.targets)
+        answered = self._clock.now()  # on a busy machine that takes its time, the stage moves on
+        for axis, position in positions.items():
+            low, high = flown.progress.span(axis, asked, answered)
             slack = self._controller.tolerance(axis)
             if not low - slack <= position <= high + slack and not flown.held:
                 expected = low if position < low else high

@@ -41,10 +41,11 @@ class Progress:
         """Seconds until it should be over; negative when it is overdue."""
         return (self._duration - self.elapsed(now)) / self._factor
 
-    def span(self, axis: str, now: float) -> tuple[float, float]:
-        """Between which positions an axis should be."""
-        middle, lag = self.elapsed(now), _LAG_S * max(1.0, self._factor)
-        inside = self._times[np.abs(self._times - middle) < lag]
-        times = np.concatenate(([middle - lag, middle + lag], inside))
+    def span(self, axis: str, since: float, until: float) -> tuple[float, float]:
+        """Between which positions an axis should be that was asked `since` and answered `until`."""
+        lag = _LAG_S * max(1.0, self._factor)
+        first, last = self.elapsed(since) - lag, self.elapsed(until) + lag
+        inside = self._times[(self._times > first) & (self._times < last)]
+        times = np.concatenate(([first, last], inside))
         positions = np.interp(times, self._times, self._positions[axis])
         return float(positions.min()), float(positions.max())
