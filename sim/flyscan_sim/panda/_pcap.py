@@ -148,7 +148,7 @@ class _Window:
         triggers, completion, health = self._too_close(triggers)
         sums, partial = self._statistics(triggers)
         samples = np.empty(triggers.size, self._plan.raw_dtype)
-        for index, column in enumerate(self._plan.columns):
+        for index, column in enumerate(self._plan.columns if triggers.size else ()):
             samples[f"{index}"] = self._column(column, triggers, sums)
         state = replace(
             self._state,
@@ -194,6 +194,8 @@ class _Window:
         """Per sample sums by key, and what is left over for the next sample."""
         begins, ends, rows = self._pieces(triggers)
         count, old = triggers.size + 1, self._state.partial
+        if not triggers.size and not begins.size:  # nothing to add, as in every turnaround
+            return {}, old
         ticks = np.zeros(count, np.int64)
         ticks[0] = old.ticks
         np.add.at(ticks, rows, ends - begins)
