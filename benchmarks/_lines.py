@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from scanspec.specs import Fly, Linspace, Spec
 
-from flyscan.flight import AxisLimits, Path, Trigger, plan_sweep, rest_to_rest
+from flyscan.flight import AxisLimits, Path, Sweep, Trigger, plan_sweep, rest_to_rest
 
-from ._motors import ACCELERATION
+from ._motors import ACCELERATION, TRANSFER_ACCELERATION
 
 __all__ = ["PERIOD", "Lines"]
 
@@ -57,9 +57,26 @@ class Lines:
         used = limits if settle else {a: replace(v, settle=0.0) for a, v in limits.items()}
         path = Path.from_spec(self.spec, trigger=Trigger.POSITION, period=PERIOD)
         one, two = (plan_sweep(path.segment(i), i * self.points, used) for i in (0, 1))
-        way = max(
-            rest_to_rest(two.origin[a] - one.target[a], used[a].velocity, used[a].acceleration)
-            for a in used
-            if a in two.origin
-        )
-        return one.ramp + way + two.lead
+        return one.ramp + _way(one, two, used) + two.lead
+
+    def at_best(self, limits: Mapping[str, AxisLimits]) -> float:
+        """Seconds for the same way if the stage accelerates as hard as it can, unasked.
+
+        The run-down and run-up are as long as planned with the configured acceleration; part of
+        them is then passed at constant speed.
+        """
+        path = Path.from_spec(self.spec, trigger=Trigger.POSITION, period=PERIOD)
+        one, two = (plan_sweep(path.segment(i), i * self.points, limits) for i in (0, 1))
+        stage = TRANSFER_ACCELERATION
+        hard = {a: replace(v, acceleration=stage) for a, v in limits.items()}
+        ramps = (one.ramp + two.ramp) / 2 + self.speed / stage
+        return ramps + _way(one, two, hard) + two.lead - two.ramp
+
+
+def _way(one: Sweep, two: Sweep, limits: Mapping[str, AxisLimits]) -> float:
+    """Seconds from the rest after one sweep to the rest before the next."""
+    return max(
+        rest_to_rest(two.origin[a] - one.target[a], limits[a].velocity, limits[a].acceleration)
+        for a in limits
+        if a in two.origin
+    )
