@@ -93,7 +93,7 @@ class Intake:
         self._uncounted = 0
         self._hopeless: CaptureError | None = None
         self._places = Places()
-        self.last_stop = math.nan
+        self.last_start = self.last_stop = math.nan
         self.rows = 0
         self.triggers = 0
         self.kept = 0
@@ -248,7 +248,7 @@ class Intake:
         facts = self._facts.of(
             block, [(p.segment, p.rows, p.point, number(p.segment.index)) for p in pieces]
         )
-        self.last_stop = float(facts.stop[-1])
+        self.last_start, self.last_stop = float(facts.start[-1]), float(facts.stop[-1])
         line = self._route.line_of(pieces[-1].segment.index)
         self._places.add(line, self.stop_frame - len(block), facts)
         return facts

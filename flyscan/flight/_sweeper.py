@@ -184,11 +184,13 @@ class Sweeper:
         point = part.first_point
         while point < part.end_point and not self._itinerary.diverted:
             point = await self._sweep(part, point, account)
-            if self._route.elastic(part.index) and account.sweeps:
-                point = await self._go_on_elsewhere(part, point)
+            if self._route.elastic(part.index):
+                await self._go_on_elsewhere(part, point, account)
+                break
         if self._itinerary.diverted:
             point = await self._leave(part, point, account)
-            self._divert(part.part(point, part.end_point) if point < part.end_point else None)
+            given_up = point == part.end_point or self._route.elastic(part.index)
+            self._divert(None if given_up else part.part(point, part.end_point))
         account.flown = not self._itinerary.pending(part.index)
         await self._end_line()
         return True
@@ -218,19 +220,22 @@ class Sweeper:
         if self._itinerary.diverted:
             self._divert(None)
 
-    async def _go_on_elsewhere(self, part: Segment, point: int) -> int:
+    async def _go_on_elsewhere(self, part: Segment, point: int, account: SegmentAccount) -> None:
         """The rest of a stretched part begins where its last row ended, not at its next point."""
         if self._wheel is None:
-            return point
-        point = await self._settled(point, self._intake.account(part))
+            return
+        point = await self._leave(part, point, account)
         await self._recorder.account_for(self._triggered, lambda: self._status.over)
         if point < part.end_point:
             self._wheel.waive(point, part.end_point)
-        rest = rest_of(part, self._intake.last_stop, self.pace * self.stride)
+        factor = self.pace * self.stride if part.trigger is Trigger.TIME else self.stride
+        reached = self._intake.last_stop
+        if part.trigger is Trigger.POSITION:  # a row stands for its step, however short its gate
+            reached = self._intake.last_start + factor * part.step
+        rest = rest_of(part, reached, factor)
         if rest is not None:
             index = part.index
             self._wheel.continued(rest, self._route.line_of(index), self._route.pass_of(index))
-        return part.end_point
 
     def _bridge(self, part: Segment) -> int:
         """Points that are flown in the time a sweep of their segment takes beside its points."""
