@@ -75,6 +75,7 @@ class TernMotion(flight.Motion):
         self._found = None
 
     async def prepare(self, sweep: Sweep) -> None:
+        flight.check_sweep(self, sweep)
         await self._go(sweep.origin[self._axis], self._limits.velocity)
 
     async def move_to(self, axis: str, position: float, velocity: float | None = None) -> None:

@@ -3,7 +3,7 @@
 from ._block import Block, Channel, FloatArray, IntArray
 from ._clock import Clock, ManualClock, RealClock, ScaledClock
 from ._contract import Capture, EndReason, JoinOutcome, Motion, RestoreStep
-from ._fitness import check_path
+from ._fitness import check_path, check_sweep
 from ._flight import Flight
 from ._frames import Frames, RowFacts, RunFile, Sink
 from ._ledger import LedgerRow
@@ -57,6 +57,7 @@ __all__ = [
     "Trigger",
     "cancel",
     "check_path",
+    "check_sweep",
     "plan_sweep",
     "rest_to_rest",
     "shielded",

@@ -1,12 +1,13 @@
-"""Whether a motion can fly a path, as far as that follows from what it says of itself."""
+"""Whether a motion can fly a path or a sweep, as far as it says of itself."""
 
 from __future__ import annotations
 
 from ..errors import ConfigurationError
 from ._contract import Motion
 from ._path import Path
+from ._sweep import Sweep
 
-__all__ = ["check_path"]
+__all__ = ["check_path", "check_sweep"]
 
 
 async def check_path(motion: Motion, path: Path) -> None:
@@ -37,3 +38,24 @@ async def check_path(motion: Motion, path: Path) -> None:
     for axis in own:
         for end in extents[axis]:
             limits[axis].check_travel(f"{motion.name} {axis}", end)
+
+
+def check_sweep(motion: Motion, sweep: Sweep) -> None:
+    """Check that `motion` can vary its speed if `sweep` does; for the beginning of ``prepare``.
+
+    A path that passed :func:`check_path` may still be flown with a speed profile, which a policy
+    has made of one of its lines.
+
+    Raises:
+        ConfigurationError: it says that it can fly neither profiles nor curves.
+    """
+    capable, segment = motion.capabilities, sweep.segment
+    if not segment.curved or capable.profiles or capable.curves:
+        return
+    if moved := [axis for axis in motion.axes if axis in segment.moving]:
+        raise ConfigurationError(
+            f"segment {segment.index} varies its speed along {', '.join(moved)} or is a curve, "
+            "this controller flies straight lines at one speed",
+            device=motion.name,
+            remedy="fly with a policy that plans no speed profiles, and Path.without_curves()",
+        )

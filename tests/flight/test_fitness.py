@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scanspec.specs import Linspace, Spiral
@@ -13,7 +15,12 @@ from flyscan.flight import (
     MotionCapabilities,
     Path,
     Points,
+    Segment,
+    Sweep,
+    Trigger,
     check_path,
+    check_sweep,
+    plan_sweep,
 )
 from flyscan.testing import MemoryMotion
 
@@ -83,3 +90,22 @@ def test_limits_are_met_to_within_rounding() -> None:
     for wrong in (10.0 + 1e-6, -1e-6, np.nan):
         with pytest.raises(LimitError, match="outside the travel"):
             LIMITS.check_travel("stage x", wrong)
+
+
+def varied(axis: str = "x") -> Sweep:
+    line = Segment(2, 0, 4, {axis: 2.0}, {axis: 6.0}, 1.0, Trigger.POSITION)
+    profile = replace(line, schedule=np.array((0.0, 1.0, 3.0, 4.0, 4.8)))
+    return plan_sweep(profile, 0, {axis: LIMITS})
+
+
+def test_a_sweep_of_varying_speed_is_refused_without_profiles() -> None:
+    with pytest.raises(
+        ConfigurationError, match="segment 2 varies its speed along x or is a curve"
+    ):
+        check_sweep(motion(), varied())
+    check_sweep(motion(MemoryMotion), varied())
+    check_sweep(motion(), replace(varied(), segment=replace(varied().segment, schedule=None)))
+
+
+def test_a_sweep_of_another_motion_is_no_matter() -> None:
+    check_sweep(motion(Straight, "y"), varied())

@@ -17,6 +17,7 @@ from ...flight import (
     RealClock,
     RestoreStep,
     Sweep,
+    check_sweep,
     rest_to_rest,
     shielded,
 )
@@ -25,7 +26,7 @@ from ._axis import MotorAxis
 from ._channels import ChannelAccess
 from ._motor_record import AxisSettings, MotorRecord, Speed, move_problem, ready_problem
 from ._moves import Move, MoveGroup, come_to_rest
-from ._path_check import check_path, refuse_curve
+from ._path_check import check_path
 
 __all__ = ["EpicsMotion"]
 
@@ -177,8 +178,7 @@ class EpicsMotion(Motion):
         return MoveGroup(self._axes, moves, self._clock, self._changed, self._timeout)
 
     async def prepare(self, sweep: Sweep) -> None:
-        moving = [axis for axis in sweep.segment.moving if axis in self._axes]
-        refuse_curve(self.name, sweep.segment, moving)
+        check_sweep(self, sweep)
         targets = {axis: sweep.origin[axis] for axis in self._axes if axis in sweep.origin}
         records = await self._records(targets)
         limits = self._limits(records)

@@ -10,7 +10,7 @@ from ...errors import ConfigurationError, LimitError, NotReadyError
 from ...flight import AxisLimits, Path, Segment, Sweep, plan_sweep
 from ._motor_record import MotorRecord
 
-__all__ = ["check_path", "refuse_curve"]
+__all__ = ["check_path"]
 
 _SLICE = 200
 
@@ -51,7 +51,13 @@ def _known(segment: Segment, limits: Mapping[str, AxisLimits]) -> Mapping[str, A
 def _check_segment(
     device: str, segment: Segment, moving: list[str], records: Mapping[str, MotorRecord]
 ) -> None:
-    refuse_curve(device, segment, moving)
+    if segment.curved:
+        raise ConfigurationError(
+            f"segment {segment.index} is a curve along {', '.join(moving)}, motor records move "
+            "in straight lines",
+            device=device,
+            remedy="fly path.without_curves() or use a controller that can fly curves",
+        )
     if len(moving) > 1:
         raise ConfigurationError(
             f"segment {segment.index} moves {' and '.join(moving)} together, motor records are "
@@ -67,17 +73,6 @@ def _check_segment(
             f"speed VBAS is {slowest:g}",
             device=f"{device}.{axis}",
             remedy="use a shorter period per point or a larger step, or lower VBAS",
-        )
-
-
-def refuse_curve(device: str, segment: Segment, moving: list[str]) -> None:
-    """Raise ConfigurationError for a segment that is no straight line at constant speed."""
-    if segment.curved and moving:
-        raise ConfigurationError(
-            f"segment {segment.index} is a curve along {', '.join(moving)}, or varies its speed; "
-            "motor records move in straight lines at one speed",
-            device=device,
-            remedy="fly path.without_curves() or use a controller that can fly curves",
         )
 
 
