@@ -5,6 +5,9 @@ reconstruction serves all. Settings of the policies are their defaults, frozen a
 and seeds; they were chosen on the signals of the protocol with other seeds than the ones flown
 here. ``held_out`` has the same figures for signals that were never looked at before.
 ``--quick`` flies few seeds, to see that it works; its figures mean little.
+
+``full-stack`` is what the policies do through RunEngine, flight host, sockets and simulated boxes,
+and what they cost; its times want a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from ._figures import (
     step_scan_summary,
     whole_map_figures,
 )
+from ._full_stack import full_stack_figures
 from ._fuzz import fuzzed, fuzzed_figures
 from ._lines import Cell
 from ._maps import CASES, map_result
@@ -47,7 +51,7 @@ MAP_COUNTS = (0.0, 1e2, 1e4)
 BACK_DELAYS = (2.0, 10.0)
 EDGE_SEEDS = 400
 CHUNK = 25
-OFFLINE = "S1/10/1e4"
+PARTS = ("all", "offline", "full-stack")
 
 
 @dataclass(frozen=True)
@@ -68,14 +72,22 @@ def main(argv: list[str]) -> dict[str, Any]:
     parser.add_argument("--quick", action="store_true", help="few seeds")
     parser.add_argument("--seeds", type=int, default=200, help="per cell")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--part", choices=PARTS, default="all", help="what to measure")
     options = parser.parse_args(argv)
     seeds = 4 if options.quick else options.seeds
-    jobs = _jobs(seeds, quick=options.quick)
-    results = list(_run(jobs, 1 if options.quick else options.jobs))
+    figures: dict[str, Any] = {}
+    if options.part != "full-stack":
+        figures |= _offline(seeds, 1 if options.quick else options.jobs, quick=options.quick)
+    if options.part != "offline":
+        figures |= full_stack_figures(quick=options.quick)
+    return figures
+
+
+def _offline(seeds: int, processes: int, *, quick: bool) -> dict[str, Any]:
+    jobs = _jobs(seeds, quick=quick)
+    results = list(_run(jobs, processes))
     done = list(zip(jobs, results, strict=True))
     figures = _by_signal([one for one in done if not one[0].held_out])
-    cells = figures["cells"]
-    figures["offline_gain"] = cells[OFFLINE]["achieved_gain"] if OFFLINE in cells else None
     figures |= new_feature_figures(
         {job.arguments[0]: result for job, result in done if job.part is new_feature}
     )
