@@ -39,7 +39,9 @@ def rate(positions: Mapping[str, FloatArray]) -> FloatArray:
     return 1e4 * (2 + positions["x"] + positions["y"])
 
 
-async def fly(directory: FilePath, policy: Policy, trigger: Trigger) -> FilePath:
+async def fly(
+    directory: FilePath, policy: Policy, trigger: Trigger, patience: float = 1.0
+) -> FilePath:
     """Fly a small map under a policy; the run's file."""
     clock = ManualClock()
     box = MemoryBox(clock=clock, block_period=0.05, duty=1.0)
@@ -48,7 +50,7 @@ async def fly(directory: FilePath, policy: Policy, trigger: Trigger) -> FilePath
         "I0": lambda at, _: np.full(len(at["x"]), 500.0),
     }
     sink = Hdf5Sink()
-    config = SteeringConfig(policy=policy.to_dict(), i0="I0")
+    config = SteeringConfig(policy=policy.to_dict(), i0="I0", patience=patience)
     path = Path.from_spec(MAP, trigger=trigger)
     flight = Flight(
         box.motion,
@@ -100,6 +102,25 @@ async def test_the_file_is_complete_and_makes_the_same_decisions_again(
     assert kinds.count(None) >= 2, "lines were planned"
     assert isinstance(CASES[case], Script) == any(kinds) or case == "nothing"
     assert all(d.latency is not None for d in found.recorded)
+
+
+async def test_a_policy_that_was_too_slow_is_switched_off_in_the_replay_too(
+    tmp_path: FilePath,
+) -> None:
+    name = await fly(tmp_path, CASES["back"], Trigger.POSITION, patience=1e-9)
+    assert check_file(name).ok
+    (found,) = replay_file(name, trusted=["tests.adaptive.tape:Script"])
+    assert found.difference is None
+    assert [decision.cause for decision in found.recorded] == ["plan", "late"]
+
+
+async def test_a_policy_that_raised_raises_again(tmp_path: FilePath) -> None:
+    broken = Script({"0": [None, {"kind": "somersault"}]})
+    name = await fly(tmp_path, broken, Trigger.POSITION)
+    assert check_file(name).ok
+    (found,) = replay_file(name, trusted=["tests.adaptive.tape:Script"])
+    assert found.difference is None
+    assert "somersault" in next(d.reason for d in found.recorded if d.cause == "fault")
 
 
 @pytest.mark.parametrize("trigger", list(Trigger))
