@@ -31,7 +31,8 @@ def line_context(line: Segment, scene: Scene, latency: float, extra: float) -> L
     speed = abs(line.velocity[axis])
     timed = line.trigger is Trigger.TIME
     motion, capture = scene.motion, scene.capture
-    shortest = line.period if timed else max(capture.min_period, 1e-9)
+    live = capture.live_share * line.period
+    shortest = line.period if timed else max(capture.min_period, live, 1e-9)
     top = limit.velocity
     for other, velocity in line.velocity.items():  # axes moved in step bound the fast one
         if velocity and other != axis:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -112,7 +113,14 @@ class Sweeper:
             if stride is not None:
                 await self._capture.retune(stride)
                 self.stride = stride
-            return await self._capture.reached()
+            return await self._capture.reached() + self._committed(segment, stride)
+
+    def _committed(self, segment: Segment, stride: float | None) -> int:
+        """Points that are triggered as before though the step was changed."""
+        if stride is None:
+            return 0
+        capable = self._capture.capabilities
+        return capable.horizon_points + math.ceil(capable.horizon * self.pace / segment.period)
 
     async def go_to(self, origin: Sweep) -> None:
         """Go to the first run-up, however often it is interrupted on the way."""
@@ -277,9 +285,11 @@ class Sweeper:
             point = await self._note_triggers(account)
             self._held_sweep = point < part.end_point
         elif self._route.elastic(part.index):
-            await self._capture.hold()  # there may be fewer places for triggers than points
+            # There may be fewer places for triggers than points, and a train goes on at rest.
+            timed = part.trigger is Trigger.TIME
+            reached = await (self._capture.hold() if timed else self._capture.end(sweep))
             await self._capture.withdraw()
-            point = await self._note_triggers(account)
+            point = await self._note_triggers(account, reached)
         else:
             point = await self._note_triggers(account, await self._capture.end(sweep))
             if point < part.end_point and self._status.may_fly:

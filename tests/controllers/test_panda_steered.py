@@ -190,3 +190,11 @@ async def test_what_the_box_refuses_nevertheless_is_recorded(monkeypatch: pytest
     f = await fly([1.5 * STEP], exposure=0.001)
     assert f.flight.state is State.DONE
     assert [r.get("refused", "") for r in f.records("applied")][1].startswith("panda: not today")
+
+
+@pytest.mark.parametrize("factor", [1.26, 1.345, 1.45])
+async def test_the_last_row_before_the_end_of_a_line_keeps_its_whole_gate(factor: float):
+    """Gates of 40 ms go on after the stage has come to rest."""
+    f = await fly([factor * 0.25], points=40, period=0.05, duty=0.8)
+    assert all(row.closes and not row.lost for row in f.sink.ledger)
+    assert 0 < 40.0 + LENGTH - f.line(0)[-1] < factor * 0.25 + NEAR
