@@ -21,13 +21,14 @@ from flyscan.adaptive import (
     Policy,
     PriorSpeed,
     ReplayedFlight,
+    Retune,
     SimulatedLine,
     first_difference,
     replay_file,
 )
 from flyscan.errors import ConfigurationError, StorageError
 from tests.adaptive.lines import line, now, peak, rows
-from tests.adaptive.tape import FLUSH, Dice, Tape, store
+from tests.adaptive.tape import FLUSH, Dice, Script, Tape, store
 
 TRUSTED = ("tests.adaptive.tape:Dice",)
 
@@ -133,6 +134,20 @@ async def test_what_became_of_decisions_is_read_back(tmp_path: FilePath) -> None
     (found,) = replay_file(tmp_path / "run.h5")
     assert (found.recorded[0].effective_point, found.recorded[0].latency) == (7, 0.25)
     assert found.difference is None
+
+
+async def test_nonsense_that_was_proposed_is_proposed_again(tmp_path: FilePath) -> None:
+    tape = Tape(Script({"0": [Retune("", velocity=float("nan")).to_dict()]}))
+    tape.begin(line())
+    refused = tape.ask(now())
+    assert refused is not None
+    assert np.isnan(refused.proposed["velocity"])
+    tape.end()
+    sink = await store(tmp_path, tape)
+    await sink.close()
+    (found,) = replay_file(tmp_path / "run.h5", trusted=["tests.adaptive.tape:Script"])
+    assert found.difference is None
+    assert len(found.decisions) == 2
 
 
 STEPS = st.lists(
