@@ -42,6 +42,14 @@ __all__ = ["main"]
 FIGURES = ("runs", "lost", "duplicated", "not_stopped", "not_restored")
 
 
+class OddRunsError(RuntimeError):
+    """Runs went wrong in a way that no figure tells."""
+
+    def __init__(self, runs: list[str], figures: dict[str, Any]) -> None:
+        super().__init__(f"{len(runs)} odd runs, see above: {runs}; {figures}")
+        self.figures = figures
+
+
 class Run(NamedTuple):
     """One of them."""
 
@@ -88,7 +96,7 @@ def _count(done: Iterable[tuple[Run, tuple[str, Verdict]]], kinds: Iterable[str]
     """Figures of all runs and of every kind.
 
     Raises:
-        RuntimeError: runs were odd in a way that no figure tells.
+        OddRunsError: runs were odd.
     """
     per_kind = {kind: dict.fromkeys(FIGURES, 0) for kind in kinds}
     odd: list[str] = []
@@ -107,5 +115,5 @@ def _count(done: Iterable[tuple[Run, tuple[str, Verdict]]], kinds: Iterable[str]
         total.update(counts)
     figures = {**{figure: total[figure] for figure in FIGURES}, "per_kind": per_kind}
     if odd:
-        raise RuntimeError(f"{len(odd)} odd runs, see above: {odd}; {figures}")
+        raise OddRunsError(odd, figures)
     return figures
