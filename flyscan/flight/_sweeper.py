@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ..errors import LedgerError, WatchdogError
 from ._account import SegmentAccount
+from ._advance import Advance
 from ._changed import Changed
 from ._clock import Clock
 from ._contract import Capture, JoinOutcome, Motion
@@ -74,6 +75,7 @@ class Sweeper:
         self._begun: Segment | None = None
         self._foresight = Foresight(capture, clock)
         self._foreseen: Sweep | None = None
+        self._advance: Advance | None = None
         self._overdue_at = 0.0
         self._line = -1
         self._pilot: Pilot | None = None
@@ -100,8 +102,8 @@ class Sweeper:
             ConfigurationError: a box cannot.
         """
         async with self.command:
-            segment = self.riding
-            if segment is None or not self._status.may_fly:
+            segment, advance = self.riding, self._advance
+            if segment is None or advance is None or not self._status.may_fly:
                 return None
             if stride is not None or segment.trigger is Trigger.TIME:
                 self._route.stretch(segment.index)
@@ -113,12 +115,13 @@ class Sweeper:
             if stride is not None:
                 await self._capture.retune(stride)
                 self.stride = stride
-            return await self._capture.reached() + self._committed(segment, stride)
+            advance.change(self._clock.now(), self.pace, self.stride)
+            if stride is None:
+                return advance.point(self._clock.now() + self._motion.capabilities.horizon)
+            return await self._capture.reached() + self._committed(segment)
 
-    def _committed(self, segment: Segment, stride: float | None) -> int:
+    def _committed(self, segment: Segment) -> int:
         """Points that are triggered as before though the step was changed."""
-        if stride is None:
-            return 0
         capable = self._capture.capabilities
         return capable.horizon_points + math.ceil(capable.horizon * self.pace / segment.period)
 
@@ -337,6 +340,7 @@ class Sweeper:
             self._counted_to, self._begun = sweep.from_point, sweep.segment
             account.spend("reconfiguration", self._clock.now() - began)
             account.sweeps += 1
+            self._advance = Advance(sweep, self._clock.now())
             if not sweep.static:
                 await self._motion.start(sweep)
         return True
