@@ -119,7 +119,7 @@ def steps() -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     for panel, name in zip(panels, ("S1", "S2"), strict=True):
         signal = signal_of(name)
-        offsets = np.random.default_rng(951).uniform(*signal.offsets, PLACES)
+        offsets = np.random.default_rng(952).uniform(*signal.offsets, PLACES)
         even = Evaluation(Cell(signal, UNIFORM_ROWS, 0.0), PLACES, 0, offsets=offsets)
         times = np.array([0.2, 0.5, 1.0, 2.0, 4.0])
         level = even.uniform_error(1.0)

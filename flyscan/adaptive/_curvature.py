@@ -14,6 +14,10 @@ __all__ = ["CurvatureSpeed"]
 
 ROWS_PER_WIDTH = 1.0
 WORTHWHILE = 2.0
+PATIENCE = 0.5
+"""Structure comes in groups, and going back once for two of them saves two turns: how long to wait
+for more before turning, over the time that two turns and four ramps take."""
+
 END_RESERVE = 0.02
 
 
@@ -49,8 +53,9 @@ class CurvatureSpeed(SpeedPolicy):
 
     def begin(self, line: LineContext) -> Plan:
         """A fast line with ramps at both ends, if rows can be long enough for it to pay."""
-        self._start(line, self.target_error)
         fast = min(self.fastest(line), ROWS_PER_WIDTH * self.width / line.period)
+        turning = 2 * line.turnaround + 4 * fast / line.acceleration
+        self._start(line, self.target_error, PATIENCE * turning * fast)
         self._uniform = True
         if not line.goes_back:
             self._plan = self.uniform("the flight cannot go back to what it notices")

@@ -78,7 +78,7 @@ class SpeedPolicy(Policy):
                 remedy="give the width of the narrowest feature worth finding in user units",
             )
 
-    def _start(self, line: LineContext, tolerated: float) -> None:
+    def _start(self, line: LineContext, tolerated: float, quiet: float = 0.0) -> None:
         channels = (self.channel, *self.others)
         missing = [name for name in channels if name not in line.channels]
         if missing:
@@ -90,7 +90,7 @@ class SpeedPolicy(Policy):
         self._begun = _Begun(
             line,
             LineRecord(line, channels, self.counting, self.saturation),
-            Watch(self.channel, self.width, tolerated, counting=self.counting),
+            Watch(self.channel, self.width, tolerated, counting=self.counting, quiet=quiet),
         )
         self._extra_used = 0.0
         self._notes = []

@@ -117,14 +117,18 @@ class Watch:
         width: narrowest feature width.
         tolerated: local error that is accepted, in counts per second.
         counting: False for a signal without counting noise.
+        quiet: distance without suspicion before an interval is over, at least.
     """
 
-    def __init__(self, channel: str, width: float, tolerated: float, *, counting: bool) -> None:
+    def __init__(
+        self, channel: str, width: float, tolerated: float, *, counting: bool, quiet: float = 0.0
+    ) -> None:
         self.tolerated = tolerated
         self.pending: list[Interval] = []
         self._channel = channel
         self._width = width
         self._counting = counting
+        self._quiet = quiet
         self._recent: Rows | None = None
         self._open: Interval | None = None
         self._calm = 0
@@ -173,7 +177,7 @@ class Watch:
 
     def _is_calm(self, at: float, interval: Interval) -> bool:
         """Whether the interval is over: structure often comes in groups, and turning is dear."""
-        quiet = CALM_SHARE * (interval.high - interval.low)
+        quiet = max(CALM_SHARE * (interval.high - interval.low), self._quiet)
         return self._calm >= CALM_ROWS and at - interval.high >= quiet
 
     def _suspect(self, curve: Sampled, row: int, begin: float) -> None:
