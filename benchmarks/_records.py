@@ -30,6 +30,7 @@ class Verdict:
         stopped: at rest and disarmed in time.
         restored: settings are as found, and the guard is off.
         oddities: anything else that should not be.
+        notes: what was lost or duplicated.
     """
 
     lost: int = 0
@@ -37,11 +38,19 @@ class Verdict:
     stopped: bool = True
     restored: bool = True
     oddities: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list[str])
 
     @property
     def good(self) -> bool:
         """Nothing to complain about."""
         return self == Verdict()
+
+    def count(self, what: str, expected: int, found: int) -> None:
+        """Fewer than expected are lost, more are duplicated."""
+        self.lost += max(0, expected - found)
+        self.duplicated += max(0, found - expected)
+        if found != expected:
+            self.notes.append(f"{what}: {expected} expected, {found} found")
 
 
 def own_run(documents: Documents) -> Documents:
@@ -78,7 +87,7 @@ def judge_records(
     _judge_seq_nums(verdict, documents)
     whole = _judge_status(verdict, documents, kind)
     if not file:
-        verdict.lost += captured
+        verdict.count("rows captured, and no file", captured, 0)
         return False
     frames = _judge_file(verdict, file, captured, points)
     described = _judge_data(verdict, documents, frames, prefix=kind in ("halt", KILLED))
@@ -104,8 +113,9 @@ def _judge_file(verdict: Verdict, file: str, captured: int, points: int) -> int:
         keys = data["flight"][()].astype(int) * points + data["point"][()]
         kept = data["keep"][()].astype(bool)
     frames = len(keys)
-    verdict.lost += max(0, captured - frames) + int(np.sum(~kept))
-    verdict.duplicated += max(0, frames - captured) + frames - len(np.unique(keys))
+    verdict.count("captured rows in the file", captured, frames)
+    verdict.count("frames that stand for their point", frames, int(np.sum(kept)))
+    verdict.count("frames and different points", len(np.unique(keys)), frames)
     if keys.tolist() != sorted(keys.tolist()):  # nothing is flown again
         verdict.oddities.append("points are not in order")
     return frames
@@ -124,20 +134,20 @@ def _judge_data(verdict: Verdict, documents: Documents, frames: int, *, prefix: 
         elif name == "stream_datum":
             ranges[document["stream_resource"]].append(document)
     if not ranges:
-        verdict.lost += 0 if prefix else frames
+        if not prefix:
+            verdict.count("described frames", frames, 0)
         return 0
     ends: list[int] = []
     for data in ranges.values():
         described = 0
         for datum in data:
             start, stop = datum["indices"]["start"], datum["indices"]["stop"]
-            verdict.lost += max(0, start - described)
-            verdict.duplicated += max(0, described - start)
+            verdict.count("first frame not described yet", start, described)
             if datum["seq_nums"] != {"start": start + 1, "stop": stop + 1}:
                 verdict.oddities.append(f"frames {start} to {stop} have {datum['seq_nums']}")
             described = stop
-        verdict.lost += 0 if prefix else max(0, frames - described)
-        verdict.duplicated += max(0, described - frames)
+        if not prefix or described > frames:
+            verdict.count("described frames", frames, described)
         ends.append(described)
     return min(ends)
 
@@ -150,8 +160,7 @@ def _judge_seq_nums(verdict: Verdict, documents: Documents) -> None:
             numbers: Any = document["seq_num"]
             for seq_num in numbers if name == "event_page" else [numbers]:
                 expected = counts[document["descriptor"]] + 1
-                verdict.lost += max(0, seq_num - expected)
-                verdict.duplicated += max(0, expected - seq_num)
+                verdict.count(f"seq_num of stream {document['descriptor']}", seq_num, expected)
                 counts[document["descriptor"]] = seq_num
 
 
@@ -190,7 +199,9 @@ def judge_places(
     """
     once = np.unique(keys)
     total = len(next(iter(normal.values())))
-    verdict.lost += total - len(once)
-    verdict.duplicated += len(keys) - len(once)
-    off = [np.abs(found - normal[axis][keys]) for axis, found in where.items()]
-    verdict.lost += int(np.sum(np.max(off, axis=0) > tolerance))
+    verdict.count("points with a kept frame", total, len(once))
+    verdict.count("kept frames", len(once), len(keys))
+    off = np.max([np.abs(found - normal[axis][keys]) for axis, found in where.items()], axis=0)
+    if np.any(off > tolerance):
+        verdict.lost += int(np.sum(off > tolerance))
+        verdict.notes.append(f"taken up to {np.max(off):g} um from where they should have been")

@@ -85,7 +85,7 @@ def _flew_on(stage: Rehearsal, strike: Strike) -> bool:
 
 def _judge_places(verdict: Verdict, stage: Rehearsal, normal: Undisturbed, points: int) -> None:
     if not stage.file:
-        verdict.lost += normal.points
+        verdict.count("points, and no file", normal.points, 0)
         return
     keys, where = places(stage, points)
     judge_places(verdict, keys, where, normal.where, ENCODER_COUNT)

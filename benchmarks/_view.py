@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -27,9 +28,10 @@ FIELDS = {
 
 
 class _Line:
-    """A TCP connection of lines."""
+    """A TCP connection of lines; one thread asks at a time."""
 
     def __init__(self, host: str, port: int) -> None:
+        self._asking = threading.Lock()
         self._socket = socket.create_connection((host, port), timeout=TIMEOUT_S)
         self._lines = self._socket.makefile("rb")
 
@@ -37,8 +39,9 @@ class _Line:
         self._socket.sendall(command)
 
     def ask(self, command: bytes) -> str:
-        self.tell(command)
-        return self._lines.readline().decode().strip()
+        with self._asking:
+            self.tell(command)
+            return self._lines.readline().decode().strip()
 
     def items(self, command: bytes) -> Iterator[str]:
         """Lines of a multi-line answer of a PandA."""

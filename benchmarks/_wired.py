@@ -236,7 +236,7 @@ class Sessions:
     def _judge_places(self, verdict: Verdict, stage: Wired, scene: Scene) -> None:
         normal = self._normals[scene.plan, scene.trigger]
         if not stage.file:
-            verdict.lost += normal.points
+            verdict.count("points, and no file", normal.points, 0)
             return
         keys, where = self._places(stage.file, scene.plan)
         # Triggers by time come where the stage happens to be within a tremble.
