@@ -24,6 +24,8 @@ ROWS = 10
 PERIOD_TICKS = round(BLOCK_PERIOD / ROWS * CLOCK_HZ)
 LISTEN = ("127.0.0.1", 0)
 COUNTS = 1000
+ROW_LENGTH = 10
+"""Encoder counts from row to row."""
 
 FIELDS = (
     ("PCAP.GATE_DURATION", "Value", "int32"),
@@ -56,6 +58,9 @@ def frame(first: int) -> bytes:
     words["PCAP.GATE_DURATION.Value"] = ROW_TICKS
     words["PCAP.TS_TRIG.Value"] = (first + 1 + np.arange(ROWS)) * PERIOD_TICKS
     words["COUNTER1.OUT.Diff"] = COUNTS
+    begin = ROW_LENGTH * (first + np.arange(ROWS))
+    words["INENC1.VAL.Min"], words["INENC1.VAL.Max"] = begin, begin + ROW_LENGTH
+    words["INENC1.VAL.Mean"] = (2 * begin + ROW_LENGTH) * ROW_TICKS // 2  # their sum over a gate
     return b"BIN " + (8 + words.nbytes).to_bytes(4, "little") + words.tobytes()
 
 

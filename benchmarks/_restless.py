@@ -9,7 +9,7 @@ from flyscan.adaptive import LineContext, Plan, Policy, Proposal, Retune, Rows, 
 __all__ = ["Restless", "rows_told"]
 
 CODES = 10_000
-STEP = 1e-5
+STEP = 1e-6
 """Relative difference between the speeds for one row and the next."""
 
 
@@ -20,7 +20,7 @@ def rows_told(velocity: float, planned: float) -> int:
 
 @dataclass(eq=False)
 class Restless(Policy):
-    """Flies up to a tenth faster than planned, always at another speed."""
+    """Flies up to a hundredth faster than planned, always at another speed."""
 
     _speed: float = field(default=0.0, init=False, repr=False)
     _told: int = field(default=0, init=False, repr=False)

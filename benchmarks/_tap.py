@@ -1,21 +1,20 @@
-"""A box that answers every block with a velocity, inside the flight host."""
+"""A box whose stage takes velocities in flight, inside the flight host."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 
-import numpy as np
-
 from flyscan.controllers.panda._capture import FRESH_BLOCKS
 from flyscan.controllers.panda._rows import RowAssembler
 from flyscan.controllers.panda._stream import RowStream
-from flyscan.flight import AxisLimits, Block, Clock, RealClock, Sweep
+from flyscan.flight import AxisLimits, Block, Clock, JoinOutcome, RealClock, Sweep
 from flyscan.testing._memory_motion import MemoryMotion
 
 from ._box import CLOCK_HZ, HOST, ROW_TICKS
 from ._capture import TIMEOUT, SourceCapture
-from ._prompter import BLOCK_PERIOD, COUNTS
+from ._prompter import BLOCK_PERIOD
+from ._restless import CODES, rows_told
 
 __all__ = ["TapBox"]
 
@@ -24,13 +23,15 @@ LIMITS = {a: AxisLimits(low=-1e3, high=1e3, velocity=SPEED, acceleration=1e3) fo
 
 
 class TapMotion(MemoryMotion):
-    """Stands still, and sends the velocities it is told to a socket."""
+    """Sends the velocities it is told to a socket; moves until the last row has come."""
 
     def __init__(self, name: str, clock: Clock, port: int) -> None:
         super().__init__(name, LIMITS, clock)
         self._port = port
         self._writer: asyncio.StreamWriter | None = None
-        self.row = 0
+        self._over = asyncio.Event()
+        self._speed = SPEED
+        self.received = lambda: 0
 
     async def connect(self) -> None:
         if self._writer is None:
@@ -41,24 +42,39 @@ class TapMotion(MemoryMotion):
         if writer is not None:
             writer.close()
 
+    async def start(self, sweep: Sweep) -> None:
+        self._over.clear()
+        self._speed = abs(sweep.velocity["x"])
+        await super().start(sweep)
+
+    async def join(self) -> JoinOutcome:
+        await self._over.wait()
+        return await super().join()
+
+    async def stop(self) -> None:
+        self._over.set()
+        await super().stop()
+
     async def retune(self, factor: float) -> None:
         """Write the velocity; with it the row it answers, for the one who measures."""
-        if self._writer is not None:
-            self._writer.write(f"VEL {factor * SPEED:.6g} {self.row}\n".encode())
-            await self._writer.drain()
+        if self._writer is None:
+            return
+        received = self.received()
+        row = received - (received - rows_told(factor, 1.0)) % CODES
+        self._writer.write(f"VEL {factor * self._speed:.10g} {row}\n".encode())
+        await self._writer.drain()
+
+    def arrive(self) -> None:
+        """The last row has come."""
+        self._over.set()
 
 
 class TapCapture(SourceCapture):
-    """Takes blocks from a box without controls, and answers one when the recorder is done with it.
-
-    The recorder asks for the next block once it has numbered one, checked it and handed it to
-    storage; what comes then is the earliest at which anything in the host could react to it.
-    """
+    """Takes blocks from a box without controls."""
 
     def __init__(self, name: str, port: int, clock: Clock, motion: TapMotion) -> None:
         super().__init__(name, HOST, 0, port, clock)
         self._motion = motion
-        self._factor = 1.0
 
     async def connect(self) -> None:
         """The box is met when a sweep begins."""
@@ -75,6 +91,7 @@ class TapCapture(SourceCapture):
         begun = self._clock.epoch_ns + round(self._clock.now() * 1e9)
         rows.begun_between(begun, begun)
         await self._stream.open()
+        self._motion.received = lambda: rows.accepted
         self._begun.set()
 
     async def disarm(self) -> int:
@@ -90,14 +107,8 @@ class TapCapture(SourceCapture):
     async def blocks(self) -> AsyncIterator[Block]:
         async for block in super().blocks():
             yield block
-            self._motion.row = block.stop
-            await self._motion.retune(self._decide(block))
-
-    def _decide(self, block: Block) -> float:
-        """A policy of the simplest kind: constant counts per point, the change limited."""
-        wanted = float(np.mean(block.columns["I0"])) / COUNTS
-        self._factor = float(np.clip(wanted, 0.9 * self._factor, 1.1 * self._factor))
-        return min(1.0, self._factor)
+            if block.stop >= self._rows:
+                self._motion.arrive()
 
 
 class TapBox:

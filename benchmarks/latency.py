@@ -1,17 +1,15 @@
 """From a block on the socket to a velocity command on the wire, whatever subscribers do.
 
 A process sends a block of rows every 10 ms as a PandA would; the flight host's process receives,
-converts, checks, numbers and hands it to storage, and answers with a velocity, which a trivial
-policy computes, on another socket of the sender. The sender takes both times: a block's departure
-and the answer's arrival. Meanwhile the RunEngine's process gets the flight's documents, and has a
-subscriber that does for every one of them nothing (``idle``), or sleeps 1 s, or computes in pure
-Python, or encodes 300 000 floats as JSON, or pickles 300 000 small objects (``blocked``).
+converts, checks, numbers and hands it to storage, shows it to a policy that asks for another
+velocity every time, has its guard rail check that, notes it in the file and sends it on another
+socket of the sender: the flight is steered as any other. The sender takes both times: a block's
+departure and the answer's arrival. Meanwhile the RunEngine's process gets the flight's documents,
+and has a subscriber that does for every one of them nothing (``idle``), or sleeps 1 s, or computes
+in pure Python, or encodes 300 000 floats as JSON, or pickles 300 000 small objects (``blocked``).
 
 One flight takes its `--seconds`, some more to start a host, and as long as the subscriber needs for
 the documents that are left at its end; one that hangs ends the benchmark with an error.
-
-The answer is given where the flight's recorder is done with a block. Steering a flight adds what
-policy and guard rails take.
 """
 
 from __future__ import annotations
@@ -32,20 +30,27 @@ from typing import Any
 import numpy as np
 from bluesky.run_engine import RunEngine
 from ophyd_async.core import StaticPathProvider, UUIDFilenameProvider, init_devices
-from scanspec.specs import Static
+from scanspec.specs import Line
 
 from flyscan.devices import Flyer
 from flyscan.flight.host import ProcessHost
-from flyscan.plans import fly
+from flyscan.plans import adaptive_fly
 
 from ._deadline import deadline
-from ._prompter import BLOCK_PERIOD, ROWS
+from ._prompter import BLOCK_PERIOD, ROW_LENGTH, ROWS
+from ._restless import Restless
 
 __all__ = ["main"]
 
 HERE = FilePath(__file__).parent.parent
 PATIENCE = 120.0
 """Seconds a flight may take longer than its rows."""
+RESOLUTION = 0.001
+"""um per count of the encoder, as the capture takes it."""
+
+TAIL = 200
+"""Rows after those measured: what would act beyond the end of a line is refused."""
+
 LEASE = 600.0
 """Seconds for which the host may hear nothing: here the RunEngine's silence is wanted."""
 
@@ -69,6 +74,7 @@ def _fly(data: int, commands: int, rows: int, folder: str, work: Work) -> None:
             "controllers": {"tap": {"class": "benchmarks._tap:TapBox", "params": params}},
             "flyers": {"fast": {"motion": "tap.motion", "capture": "tap.capture"}},
             "lease": LEASE,
+            "policies": ["benchmarks._restless:Restless"],
         }
     )
     run_engine: Any = RunEngine()
@@ -78,8 +84,10 @@ def _fly(data: int, commands: int, rows: int, folder: str, work: Work) -> None:
                 host, "fast", StaticPathProvider(UUIDFilenameProvider(), FilePath(folder))
             )
         run_engine.subscribe(lambda *_: work())
-        period = BLOCK_PERIOD / ROWS
-        run_engine(fly(flyer, Static("x", 0.0, rows), trigger="time", period=period))
+        step, period = ROW_LENGTH * RESOLUTION, BLOCK_PERIOD / ROWS
+        points = rows + TAIL
+        line = Line("x", step / 2, step * (points - 0.5), points)
+        run_engine(adaptive_fly(flyer, line, period=period, policy=Restless()))
     finally:
         asyncio.run_coroutine_threadsafe(host.close(), run_engine.loop).result()
 
