@@ -120,7 +120,8 @@ def test_a_path_is_flown_from_its_json_although_a_device_is_called_like_its_axis
 def test_all_plans_are_offered_with_their_parameters(queue: Queue) -> None:
     plans = queue.ask("plans_allowed", user_group="primary")["plans_allowed"]
 
-    assert set(plans) == {"fly", "fly_grid", "fly_paths", "rel_fly", "rel_fly_grid"}
+    names = {"adaptive_fly", "adaptive_fly_grid", "fly", "fly_grid", "fly_paths"}
+    assert set(plans) == names | {"rel_fly", "rel_fly_grid"}
     told = {p["name"]: p["annotation"]["type"] for p in plans["fly_grid"]["parameters"]}
     assert told["flyer"] == "__FLYABLE__"
     devices = queue.ask("devices_allowed", user_group="primary")["devices_allowed"]
