@@ -108,6 +108,7 @@ class Pilot:
         self.flushed = 0
         self.state: str = State.IDLE
         self.holds: list[str] = []
+        self.held = False
         self.kickoff_at = 0.0
         self.waiting = False
         self._striking = False
@@ -123,6 +124,7 @@ class Pilot:
             if event["state"] == State.PREPARING:
                 self.flushed = 0
             self.state, self.holds = event["state"], event["holds"]
+            self.held = self.held or bool(self.holds)
         self.look_for_ends()
         self._news.set()
 
@@ -197,7 +199,7 @@ class Pilot:
 
     async def _strike(self, moment: Moment) -> None:
         strike = Strike(self._stage.clock.now(), self.state)
-        held = bool(self.holds)
+        self.held = held = bool(self.holds)
         self._striking = True
         try:
             await asyncio.to_thread(moment.act)

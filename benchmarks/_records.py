@@ -153,10 +153,15 @@ def _judge_data(verdict: Verdict, documents: Documents, frames: int, *, prefix: 
 
 
 def _judge_seq_nums(verdict: Verdict, documents: Documents) -> None:
-    """Events of every stream count from 1 without gap."""
+    """Events of every stream count from 1 without gap.
+
+    But for the RunEngine's own record of interruptions: when it repeats messages after a resume
+    it sets back the numbers of that stream too, which has nothing to repeat.
+    """
     counts: dict[str, int] = defaultdict(int)
+    its_own = {d["uid"] for _, d in documents if d.get("name") == "interruptions"}
     for name, document in documents:
-        if name in ("event", "event_page"):
+        if name in ("event", "event_page") and document["descriptor"] not in its_own:
             numbers: Any = document["seq_num"]
             for seq_num in numbers if name == "event_page" else [numbers]:
                 expected = counts[document["descriptor"]] + 1

@@ -163,10 +163,13 @@ class Rehearsal(Stage):
         return over or held or self.RE.state == "idle"
 
     def _holds(self) -> bool:
-        """Between its checkpoints the RunEngine only remembers that it is to pause."""
+        """Between its checkpoints the RunEngine only remembers that it is to pause.
+
+        A hold may be over before it is looked at: at rest it takes no time of the clock.
+        """
         state = State(self.pilot.state)
         waiting = state in (State.PREPARING, State.READY) and self.RE.deferred_pause_requested
-        return bool(self.pilot.holds) or waiting or self._ends()
+        return self.pilot.held or waiting or self._ends()
 
     def sigterm_host(self) -> None:
         """What the signal makes a host's process do."""
