@@ -225,11 +225,29 @@ class Sweeper:
         """Once nothing of the line is left to fly and all its rows are in, ask for more of it."""
         if self._pilot is None or self._itinerary.pending_on(self._line):
             return
-        await self._recorder.account_for(self._triggered, lambda: self._status.over)
+        await self._await_rows_on_the_way()
         if not self._itinerary.diverted:
             await self._pilot.end()
         if self._itinerary.diverted:
             self._divert(None)
+
+    async def _await_rows_on_the_way(self) -> None:
+        """Wait for the last rows of a line; meanwhile go where the next line is planned to begin.
+
+        How it will be flown, or whether something else comes first, is decided with those rows;
+        the way that is left then is mostly none.
+        """
+        upcoming = None if self._itinerary.diverted else self._itinerary.upcoming()
+        way: asyncio.Task[bool] | None = None
+        if upcoming is not None and self._intake.triggers < self._triggered:
+            sweep = plan_sweep(upcoming, upcoming.first_point, self.limits)
+            way = asyncio.create_task(self._go_to_origin(sweep), name="flyscan-ahead")
+        try:
+            await self._recorder.account_for(self._triggered, lambda: self._status.over)
+            if way is not None:
+                await way
+        finally:
+            await cancel(way)
 
     async def _go_on_elsewhere(self, part: Segment, point: int, account: SegmentAccount) -> None:
         """The rest of a stretched part begins where its last row ended, not at its next point."""

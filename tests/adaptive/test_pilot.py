@@ -80,10 +80,11 @@ class Rehearsal:
         policy: Policy,
         trigger: Trigger = Trigger.TIME,
         monkeypatch: pytest.MonkeyPatch | None = None,
+        block_period: float = 0.05,
         **config: Any,
     ) -> None:
         self.clock = ManualClock()
-        self.box = MemoryBox(clock=self.clock, block_period=0.05, duty=1.0)
+        self.box = MemoryBox(clock=self.clock, block_period=block_period, duty=1.0)
         self.policy = policy
         self.sink = MemorySink()
         self.events: list[dict[str, Any]] = []
@@ -140,6 +141,58 @@ async def test_a_policy_without_wishes_changes_nothing(trigger: Trigger) -> None
     assert steps == pytest.approx(LENGTH / POINTS, rel=1e-3)
     assert r.facts("dwell") == pytest.approx(PERIOD, rel=1e-3)
     assert [row["cause"] for row in r.tuning()] == ["plan"] * LINES
+
+
+class Onlooker(Scripted):
+    """Looks where the stage is when it is asked at the end of a line."""
+
+    def ask(self, now: Situation) -> Proposal | None:
+        if now.at_end:
+            y = self.stage.trajectories["y"]  # type: ignore[attr-defined]
+            self.seen.append(y.at(self.clock.now())[0])  # type: ignore[attr-defined]
+        return super().ask(now)
+
+
+async def test_the_stage_goes_to_the_next_line_while_the_last_rows_come() -> None:
+    policy = Onlooker()
+    r = Rehearsal(policy, block_period=1.0)
+    policy.stage, policy.clock, policy.seen = r.box.motion, r.clock, []  # type: ignore[attr-defined]
+    await r.fly()
+    r.check_accounts()
+    assert policy.seen == pytest.approx([1.0, 2.0, 2.0])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("trigger", list(Trigger))
+async def test_it_comes_back_when_those_rows_ask_for_it(trigger: Trigger) -> None:
+    back = GoBack("look again", 4.0, 2.0, Profile((4.0, 2.0), (10.0, 10.0)))
+    r = Rehearsal(Scripted(at_end={0: [back]}), trigger, block_period=1.0)
+    await r.fly()
+    r.check_accounts()
+    again = r.facts("passes") == 1
+    assert again.sum() == (4 if trigger is Trigger.POSITION else 20)
+    segments = np.concatenate([f.segment for f in r.sink.frames])
+    assert set(segments[again].tolist()) == {LINES}
+    frames = np.flatnonzero(again)
+    assert frames[0] == POINTS  # right after its line
+
+
+async def test_a_hold_on_that_way_is_a_hold() -> None:
+    r = Rehearsal(Scripted(), block_period=1.0)
+    await r.sink.open(RunFile("/", "run", (), {}, {}, 0, tuned=True))
+    await r.clock.run(r.flight.prepare())
+    r.flight.kickoff()
+    while not r.box.motion.trajectories["y"].at(r.clock.now())[1]:
+        await r.clock.advance(0.002)
+    await r.clock.run(r.flight.hold("user"))
+    held = r.box.motion.trajectories["y"].at(r.clock.now())
+    assert 0 < held[0] < 1
+    assert held[1] == 0
+    await r.clock.advance(5.0)
+    assert r.box.motion.trajectories["y"].at(r.clock.now()) == held
+    r.flight.release("user")
+    await r.clock.run(r.flight.wait())
+    r.check_accounts()
+    assert r.sink.column("point").tolist() == list(range(POINTS * LINES))
 
 
 async def test_a_profile_puts_rows_where_it_is_slow() -> None:
