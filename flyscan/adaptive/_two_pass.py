@@ -22,7 +22,7 @@ DOUBT = 2.0
 """Rows within which a look places what it saw: what it does not resolve may be aliased."""
 
 TRUSTED = 1.1
-UNRESOLVED = 2.0
+UNRESOLVED = 2.5
 """Gain a plan must keep wherever within the doubt the curvature is; one that has to slow down all
 over the doubt, because the look did not resolve the structure, must promise more."""
 
