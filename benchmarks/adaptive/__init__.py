@@ -6,6 +6,7 @@ and seeds; they were chosen on the signals of the protocol with other seeds than
 here. ``held_out`` has the same figures for signals that were never looked at before.
 ``--quick`` flies few seeds, to see that it works; its figures mean little.
 
+``beam`` is what loss of beam costs a steered flight, and what it must not cost.
 ``full-stack`` is what the policies do through RunEngine, flight host, sockets and simulated boxes,
 and what they cost; its times want a machine that does nothing else.
 """
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from ._beam import beam_figures
 from ._cells import DELAYS, cell_result
 from ._edge import PEAKS, edge_errors, edge_figures
 from ._figures import (
@@ -51,7 +53,7 @@ MAP_COUNTS = (0.0, 1e2, 1e4)
 BACK_DELAYS = (2.0, 10.0)
 EDGE_SEEDS = 400
 CHUNK = 25
-PARTS = ("all", "offline", "full-stack")
+PARTS = ("all", "offline", "beam", "full-stack")
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,12 @@ def main(argv: list[str]) -> dict[str, Any]:
     options = parser.parse_args(argv)
     seeds = 4 if options.quick else options.seeds
     figures: dict[str, Any] = {}
-    if options.part != "full-stack":
+    wanted = PARTS if options.part == "all" else (options.part,)
+    if "offline" in wanted:
         figures |= _offline(seeds, 1 if options.quick else options.jobs, quick=options.quick)
-    if options.part != "offline":
+    if "beam" in wanted:
+        figures |= beam_figures(quick=options.quick)
+    if "full-stack" in wanted:
         figures |= full_stack_figures(quick=options.quick)
     return figures
 

@@ -21,6 +21,9 @@ FALL = 0.1
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 """Seconds between tries when nothing tells whether the beam is back; doubled every time."""
 
+STAYS = 0.2
+"""Seconds of beam that make a try a success."""
+
 BoolArray = npt.NDArray[np.bool_]
 
 
@@ -60,8 +63,8 @@ class BeamGuard(Policy):
     do not get to use rows that will be flown again.
 
     A monitor tells when the beam is back. Without one the flight can only try: after `wait`
-    seconds, then, should the beam not stay for that long or for a second, after a second, two,
-    four and so on up to a minute. A try without beam costs one block of rows.
+    seconds, then, should there be beam for less than 0.2 s, after a second, two, four and so on
+    up to a minute. A try without beam costs one block of rows.
 
     Args:
         low: relative flux below which the beam counts as lost.
@@ -176,20 +179,30 @@ class BeamGuard(Policy):
         if self._refly is not None:
             reason = f"incident flux below {self.low:g} of nominal"
             return self._hold(reason if self._by_flux else self._fallen, self._refly)
-        if not self._holding and self._below(now, self.monitor_low):
-            self._losses += 1
-            begin = int(np.searchsorted(self._seen.time, now.time - self.lag, side="right"))
-            points = self._seen.point[begin:]
-            self._discarded += 0 if self._by_flux else len(points)
-            doubtful = None if self._by_flux or not len(points) else int(points[0])
-            return self._hold(self._fallen, doubtful)
-        return self._resume(now) if self._holding else None
+        if self._holding:
+            return self._resume(now)
+        since = self._since(now)
+        if not self._below(now, self.monitor_low) or (now.at_end and since == now.next_point):
+            return None
+        self._losses += 1
+        return self._hold(self._fallen, since)
 
-    def _hold(self, reason: str, refly_from: int | None) -> Hold:
+    def _since(self, now: Situation) -> int:
+        """The point from which rows are in doubt when the monitor turns out to have fallen.
+
+        With flux that is the next one: it is told of every row whether it had beam, but those
+        to come are taken while the stage brakes.
+        """
+        begin = int(np.searchsorted(self._seen.time, now.time - self.lag, side="right"))
+        points = self._seen.point[begin:]
+        if self._by_flux or not len(points):
+            return now.next_point
+        return int(points[0])
+
+    def _hold(self, reason: str, refly_from: int) -> Hold:
         if not self._holding and self.monitor is None:
-            again = self._lit < max(self._delay, FIRST_RETRY)
-            longer = max(2 * self._delay, FIRST_RETRY, self.wait)
-            self._delay = min(longer, max(LONGEST_RETRY, self.wait)) if again else self.wait
+            longer = min(max(2 * self._delay, FIRST_RETRY), LONGEST_RETRY)
+            self._delay = max(self.wait, longer if self._lit < STAYS else 0.0)
         self._holding, self._back_since = True, None
         self._refly, self._seen = None, _NOTHING
         return Hold(reason, refly_from=refly_from)

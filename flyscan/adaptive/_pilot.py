@@ -182,22 +182,25 @@ class AdaptivePilot(Pilot):
             return planned
 
     async def end(self) -> None:
-        async with self._turn:
-            await self._tell()
-            context = self._context
-            for _ in range(MOST_QUESTIONS):
+        left = MOST_QUESTIONS
+        while left:
+            await self._helm.clearance()  # who holds may still ask for more of the line
+            async with self._turn:
+                await self._tell()
+                context = self._context
                 if context is None or self._off:
                     return
+                if self._helm.held:
+                    continue
                 decision = await self._ask(context, at_end=True)
-                if decision is None:
-                    break
-                if await self._act(decision, context, at_end=True):
+                if decision is not None and await self._act(decision, context, at_end=True):
                     return  # there is more of the line
-                if isinstance(decision.proposal, Finish):
-                    break
-            self._helm.note(Ended(await self._sure.end()).to_dict())
-            self._switched_off()
-            self._context = None
+                over = decision is None or isinstance(decision.proposal, Finish)
+                left = 0 if over else left - 1
+                if not left:
+                    self._helm.note(Ended(await self._sure.end()).to_dict())
+                    self._switched_off()
+                    self._context = None
 
     # --- blocks ----------------------------------------------------------------------------
 
@@ -358,7 +361,7 @@ class AdaptivePilot(Pilot):
             more = not refused
         elif isinstance(proposal, Hold):
             self._holding = True
-            more = self._helm.hold(proposal.refly_from)
+            more = await self._helm.hold(proposal.refly_from)
             if more:
                 self._inbox.clear()
         elif isinstance(proposal, Resume):

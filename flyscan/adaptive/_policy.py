@@ -267,9 +267,9 @@ class Hold(Proposal):
 
     Args:
         reason: why.
-        refly_from: point of the first row that is not worth keeping, nor is any later one; None
-            if all are. Rows of lines that are over stay. Rows that will be flown again are told
-            to no policy any more.
+        refly_from: point of the first row that is not worth keeping, nor is any later one, which
+            may be the next one to come; None if all are. Rows of lines that are over stay. Rows
+            that will be flown again are told to no policy any more.
     """
 
     kind: ClassVar[str] = "hold"

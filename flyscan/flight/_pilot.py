@@ -78,6 +78,10 @@ class Helm(Protocol):
         """True while anything holds the flight."""
         ...
 
+    async def clearance(self) -> None:
+        """Wait, at rest, until nothing holds the flight."""
+        ...
+
     @property
     def next_point(self) -> int:
         """Point of the next row to come."""
@@ -114,13 +118,13 @@ class Helm(Protocol):
         """
         ...
 
-    def hold(self, refly_from: int | None) -> bool:
+    async def hold(self, refly_from: int | None) -> bool:
         """Come to rest; when released, fly everything since a point's row again.
 
-        Rows of lines before the one under way stay as they are.
+        The row may be the next one to come. Rows of lines before the one under way stay.
 
         Returns:
-            True if there is anything to fly again.
+            True if rows that came will be flown again.
         """
         ...
 

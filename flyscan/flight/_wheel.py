@@ -16,6 +16,7 @@ from ._intake import Intake
 from ._itinerary import Itinerary
 from ._monitor import Monitor
 from ._pilot import Helm, Scene
+from ._places import Discarded
 from ._recorder import Listener
 from ._route import Route, stretch_of
 from ._segment import Segment
@@ -70,7 +71,7 @@ class Wheel(Helm):
         self._epoch_ns = epoch_ns
         self._records: list[dict[str, Any]] = []
         self._superseded: list[IntArray] = []
-        self._reflights = 0
+        self._doubtful: list[int] = []
         self._holding: set[asyncio.Task[None]] = set()
 
     @property
@@ -98,6 +99,9 @@ class Wheel(Helm):
     @property
     def held(self) -> bool:
         return not self._status.may_fly
+
+    async def clearance(self) -> None:
+        await self._status.clearance()
 
     @property
     def next_point(self) -> int:
@@ -134,18 +138,22 @@ class Wheel(Helm):
         self.note(_appended(own, line, number))
         return own
 
-    def hold(self, refly_from: int | None) -> bool:
+    async def hold(self, refly_from: int | None) -> bool:
         frame = None if refly_from is None else self._intake.frame_of(refly_from)
+        coming = self._intake.stop_frame
+        if frame is None and refly_from == self._intake.next_point:
+            frame = coming
         if frame is not None:
-            self._reflights += 1
+            self._doubtful.append(frame)
             self._itinerary.again_later(lambda: self._again_since(frame))
         self._status.hold(PILOT)
         self._keep(self._hold(PILOT))
-        return frame is not None
+        await asyncio.sleep(0)  # begun before anybody can take the reason away again
+        return frame is not None and frame < coming
 
     @property
     def reflying(self) -> bool:
-        return self._reflights > 0
+        return bool(self._doubtful)
 
     def _again_since(self, frame: int) -> list[tuple[int, int]]:
         """Discard frames from `frame` on; what of it is flown again point by point.
@@ -153,11 +161,9 @@ class Wheel(Helm):
         Where rows are not where their points are, what is flown again is the stretch they were
         taken on.
         """
-        self._reflights -= 1
         again: list[tuple[int, int]] = []
         stretches: list[Segment] = []
-        for lost in self._intake.discard(frame):
-            self._superseded.append(np.arange(lost.frame, lost.frame + lost.stop - lost.first))
+        for lost in self._discard(frame):
             index = self._route.segment_of(lost.first)
             if not self._route.elastic(index):
                 again.append((lost.first, lost.stop))
@@ -168,6 +174,13 @@ class Wheel(Helm):
             stretches.append(self._append(stretch, self.line_of(index), self.pass_of(index)))
         self._itinerary.detour(*stretches, first=True)
         return again
+
+    def _discard(self, frame: int) -> list[Discarded]:
+        self._doubtful.remove(frame)
+        found = self._intake.discard(frame)
+        for lost in found:
+            self._superseded.append(np.arange(lost.frame, lost.frame + lost.stop - lost.first))
+        return found
 
     def release(self) -> None:
         self._release(PILOT)
@@ -201,8 +214,13 @@ class Wheel(Helm):
             await self._sink.add_tuning(record)
 
     async def close(self) -> None:
-        """Nothing the pilot asked for is under way any more."""
+        """Nothing the pilot asked for is under way any more.
+
+        What it wanted flown again stands for nothing, even if the flight was stopped before.
+        """
         await cancel(*self._holding)
+        for frame in tuple(self._doubtful):
+            self._discard(frame)
         await self.store()
 
     def _interrupt(self, reason: str) -> None:

@@ -154,7 +154,7 @@ def test_monitor_with_hysteresis_and_wait() -> None:
     guard = begun(BeamGuard(monitor="ring", monitor_low=200, monitor_high=400, wait=600))
     guard.tell(rows(i0=np.ones(50)))
     assert guard.ask(now(monitors={"ring": 300})) is None
-    assert guard.ask(now(monitors={"ring": 199})) == Hold("ring below 200")
+    assert guard.ask(now(monitors={"ring": 199})) == Hold("ring below 200", refly_from=250)
     held = [(0, 300), (10, 401), (500, 390), (600, 402), (1100, 420), (1200, 420)]
     answers = [guard.ask(now(time=t, held=True, monitors={"ring": r})) for t, r in held]
     assert answers[:-1] == [None] * 5
