@@ -88,7 +88,7 @@ class Flight:
         self._intake = Intake(
             self._route,
             capture.channels(),
-            self._itinerary.again,
+            self._take_again,
             device=capture.name,
             flight=number,
             first_frame=first_frame,
@@ -281,6 +281,13 @@ class Flight:
     def release(self, reason: str) -> None:
         """Take a reason away; the flight goes on when none is left."""
         self._status.release(reason)
+
+    def _take_again(self, first: int, stop: int) -> None:
+        """Fly points again that got no row, unless nobody knows any more where they were."""
+        if self._wheel is not None and self._route.elastic(self._route.segment_of(first)):
+            self._wheel.waive(first, stop)
+        else:
+            self._itinerary.again(first, stop)
 
     def retake(self, points: Iterable[int]) -> None:
         """Fly some points again after the sweep under way, and go on; see :meth:`fly_again`.

@@ -348,3 +348,16 @@ async def test_a_policy_that_raises_is_switched_off_and_the_flight_goes_on() -> 
     (fault,) = [row for row in r.tuning() if row["cause"] == "fault"]
     assert "no counts" in fault["reason"]
     assert "uniformly" in fault["reason"]
+
+
+@pytest.mark.parametrize("stretched", [True, False])
+async def test_a_lost_row_is_flown_again_where_its_place_is_known(stretched: bool) -> None:
+    """Once the speed was changed on the way nobody knows where the row would have been."""
+    script: dict[int, list[Proposal]] = {0: [Retune("calm", velocity=60.0)]} if stretched else {}
+    r = Rehearsal(Scripted(script=script), Trigger.TIME)
+    r.box.capture.lose = {10: 1}
+    await r.fly()
+    r.check_accounts()
+    assert (10 in r.sink.column("point")) is not stretched
+    given_up = {p for w in r.records("waived") for p in range(w["first"], w["stop"])}
+    assert (10 in given_up) is stretched
