@@ -146,7 +146,7 @@ def _jobs(seeds: int, *, quick: bool) -> list[Job]:
 def _of_features(signals: dict[str, Signal], seeds: int, held_out: bool) -> list[Job]:
     """What only signals with a few narrow features are flown for."""
     few = sorted(WITH_FEATURES & signals.keys(), key=lambda name: signals[name].width)
-    jobs = [Job(step_scan_figures, (name, max(2, seeds // 12)), held_out) for name in few]
+    jobs = [Job(step_scan_figures, (name, max(4, seeds // 7)), held_out) for name in few]
     for delay in BACK_DELAYS[-1:] if held_out else BACK_DELAYS:
         number = seeds if delay == max(BACK_DELAYS) else max(4, seeds // 4)
         jobs += [Job(going_back, (name, delay, number), held_out) for name in few]
@@ -166,7 +166,7 @@ def _of_cells(signals: dict[str, Signal], seeds: int, held_out: bool, *, quick: 
     number = seeds // 2 if held_out else seeds
     jobs = [Job(cell_result, (one, number, key + i), held_out) for i, one in enumerate(cells)]
     return jobs + [
-        Job(whole_map, (one.name, 3, peak, max(1, seeds // 40)), held_out)
+        Job(whole_map, (one.name, 3, peak, max(1, seeds // 60)), held_out)
         for one in by_width
         for peak in ((1e2,) if quick else MAP_COUNTS)
     ]
