@@ -204,14 +204,9 @@ class Sessions:
         if error is not None and kind not in ("error", "sigterm_host"):
             verdict.oddities.append(repr(error))
         points = self._points(scene.plan)
-        whole = judge_records(
-            verdict,
-            own_run(stage.documents),
-            stage.file,
-            kind,
-            self._captured(stage, points),
-            points,
-        )
+        captured = self._captured(stage.file, points, len(stage.strikes))
+        documents = own_run(stage.documents)
+        whole = judge_records(verdict, documents, stage.file, kind, captured, points)
         if whole or kind in RESUMED:
             self._judge_places(verdict, stage, scene)
         _judge_rest(verdict, stage, scene)
@@ -220,18 +215,26 @@ class Sessions:
             verdict.oddities.append("the signal never took its effect")
         return verdict
 
-    def _captured(self, stage: Wired, points: int) -> int:
-        """Rows the box made in the run: it counts those since it was last armed."""
+    def _captured(self, file: str, points: int, cuts: int) -> int:
+        """Rows with a whole gate that the box made in the run.
+
+        It counts rows since it was last armed, also those whose gate was cut when triggers were
+        stopped in the midst of it: they stand for no point, and are not stored.
+
+        Args:
+            points: of one flight.
+            cuts: how often triggers were stopped, at most.
+        """
         captured = self._view.captured
-        if not stage.file:
-            return captured
-        with h5py.File(stage.file, "r") as h5:
+        if not file:
+            return max(0, captured - cuts)
+        with h5py.File(file, "r") as h5:
             flights = h5["/entry/data/flight"][()]
-        if not len(flights):
-            return captured
-        before = int(flights[-1]) * points
-        complete = len(flights) == before + points  # and the next flight armed, or not
-        return before + (points if complete and captured < points else 0) + captured
+        if len(flights):
+            before = int(flights[-1]) * points
+            complete = len(flights) == before + points  # and the next flight armed, or not
+            captured += before + (points if complete and captured < points else 0)
+        return len(flights) if captured - cuts <= len(flights) <= captured else captured
 
     def _judge_places(self, verdict: Verdict, stage: Wired, scene: Scene) -> None:
         normal = self._normals[scene.plan, scene.trigger]
@@ -265,9 +268,8 @@ class Sessions:
         verdict.stopped = rested is not None and rested <= REST_S
         flown.await_host()
         points = self._points("map")
-        judge_records(
-            verdict, own_run(flown.documents), flown.file, KILLED, self._view.captured, points
-        )
+        captured = self._captured(flown.file, points, 1)
+        judge_records(verdict, own_run(flown.documents), flown.file, KILLED, captured, points)
         self._judge_settings(verdict)
         if flown.file:
             os.unlink(flown.file)
