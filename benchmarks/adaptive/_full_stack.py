@@ -28,13 +28,12 @@ from flyscan.adaptive import (
     Policy,
     PriorSpeed,
     Rows,
-    Sampled,
     SimulatedLine,
     Steering,
 )
 from flyscan.adaptive._record import RecordedFlight
 from flyscan.adaptive._replay import Began, Told
-from flyscan.adaptive._rows import sampled
+from flyscan.adaptive._rows import advancing
 from flyscan.flight import FloatArray
 from flyscan.plans import adaptive_fly_grid
 from flyscan.storage import open_run, read_tuning, records_by_flight
@@ -142,13 +141,17 @@ class FlownLine:
     context: LineContext
     rows: list[Rows] = field(default_factory=list)
 
-    def curve(self) -> Sampled:
-        """What was counted per second and where, as shares of the line."""
-        found = sampled(Rows.joined(self.rows), CHANNEL)
-        if found is None:
-            raise RuntimeError(f"line {self.number} has too few rows")
-        edges = (found.edges - FIRST) / (LAST - FIRST)
-        return Sampled(edges, found.rate, found.variance)
+    def places(self) -> tuple[FloatArray, FloatArray]:
+        """Edges of rows that can be told apart, shares of the line; how many rows each is."""
+        rows = Rows.joined(self.rows)
+        ends = np.sort((np.stack((rows.start, rows.stop)) - FIRST) / (LAST - FIRST), axis=0)
+        low, high = ends[:, np.argsort(ends[0], kind="stable")]
+        edges = np.concatenate((low[:1], 0.5 * (high[:-1] + low[1:]), high[-1:]))
+        first = advancing(edges)
+        if not len(first):
+            raise RuntimeError(f"line {self.number} has no rows")
+        count = np.diff(np.append(first, len(rows))).astype(np.float64)
+        return np.append(edges[first], edges.max()), count
 
     @property
     def seconds(self) -> float:
@@ -219,10 +222,10 @@ class Judge:
         return self.uniform.time_gain(ratio)
 
     def _square(self, line: FlownLine) -> FloatArray:
-        cell, edges = self.sample.cell, line.curve().edges
+        cell, (edges, count) = self.sample.cell, line.places()
         one = Evaluation(cell, SEEDS, KEY, offsets=np.full(SEEDS, self.sample.offsets[line.number]))
         repeated = np.repeat(edges[None], SEEDS, axis=0)
-        return one.square(measure(cell, one.offsets[-1], repeated, (KEY, 5, line.number)))
+        return one.square(measure(cell, one.offsets[-1], repeated, (KEY, 5, line.number), count))
 
     def chi_square(self, lines: list[FlownLine]) -> float:
         """Of all rows against the truth, reduced; the flux of each line is fitted."""

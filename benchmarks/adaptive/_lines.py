@@ -84,16 +84,25 @@ def edges_of(speed: FloatArray, rows: int, period: float) -> FloatArray:
     return edges
 
 
-def measure(cell: Cell, offsets: FloatArray, edges: FloatArray, key: tuple[int, ...]) -> Sampled:
-    """Rows between `edges`; the same key gives the same random numbers, whatever is flown."""
+def measure(
+    cell: Cell,
+    offsets: FloatArray,
+    edges: FloatArray,
+    key: tuple[int, ...],
+    count: FloatArray | float = 1.0,
+) -> Sampled:
+    """Rows between `edges`; the same key gives the same random numbers, whatever is flown.
+
+    `count` tells how many rows of the usual length each is.
+    """
     mean = np.diff(cell.signal.integral(edges, offsets), axis=1) / np.diff(edges, axis=1)
     if not cell.peak:
         return Sampled(edges, mean, np.zeros_like(mean))
     counts = np.stack(
         [
-            np.random.default_rng((*key, seed)).poisson(np.maximum(line, 0.0) * cell.peak)
+            np.random.default_rng((*key, seed)).poisson(np.maximum(line, 0.0) * cell.peak * count)
             for seed, line in enumerate(mean)
         ]
     ).astype(np.float64)
-    exposure = np.full(counts.shape, cell.peak)
+    exposure = np.broadcast_to(cell.peak * np.asarray(count, dtype=np.float64), counts.shape)
     return Sampled(edges, counts / exposure, poisson_variance(counts, exposure))

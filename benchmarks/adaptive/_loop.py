@@ -33,7 +33,7 @@ SPEED = 1.0
 
 SECONDS = 10.0
 LONG_BLOCK = 0.05
-SHORT_BLOCKS = (0.01, 0.005)
+SHORT_BLOCKS = (0.01, 0.005, 0.0025)
 SUSTAINED = 0.98
 """Share of the blocks that must have an answer of their own."""
 
