@@ -25,18 +25,20 @@ from ._policy import (
     Situation,
 )
 from ._rails import GuardRail
-from ._replay import Asked, Began, Ended, SwitchedOff, Told
+from ._replay import Asked, Began, Ended, Event, SwitchedOff, Told
 from ._rows import Rows
 from ._rows_of import rows_of
 from ._seat import LocalSeat, Seat
 from ._shape import detour, profiled
 from ._steering import Decision, Steering
 from ._steering_config import SteeringConfig
+from ._worker_seat import WorkerSeat
 
 __all__ = ["AdaptivePilot"]
 
 HELD_PERIOD = 0.1
 MOST_QUESTIONS = 50
+MOST_WAITING = 1000
 LATENCY_GUESS = 0.01
 FACTS = tuple(fact.name for fact in fields(RowFacts))
 
@@ -123,7 +125,7 @@ class AdaptivePilot(Pilot):
         first = self._suitable(scene.path.segment(0), scene.path.first_curve())
         limit = scene.limits[first]
         rail = GuardRail(limit.low, limit.high, max_raise=self._config.max_raise)
-        self._seat = LocalSeat(Steering(policy, rail), self._config.patience)
+        self._seat = self._seat_of(policy, rail)
         await self._seat.open()
         self._helm.note(
             {
@@ -133,6 +135,11 @@ class AdaptivePilot(Pilot):
                 "time": self._helm.now(),
             }
         )
+
+    def _seat_of(self, policy: Policy, rail: GuardRail) -> Seat:
+        if self._config.worker:
+            return WorkerSeat(policy.to_dict(), rail, self._config.patience)
+        return LocalSeat(Steering(policy, rail), self._config.patience)
 
     def _suitable(self, first: Segment, curve: Segment | None) -> str:
         """The fast axis.
@@ -169,7 +176,7 @@ class AdaptivePilot(Pilot):
                 line, self._helm.scene, self._latency, self._config.extra
             )
             plan = self._plan = await self._sure.begin(context, now)
-            self._helm.note(Began(context, now).to_dict())
+            self._called(Began(context, now))
             planned = line
             if plan.profile is not None and self._helm.scene.motion.profiles:
                 planned = profiled(line, plan.profile)
@@ -198,7 +205,7 @@ class AdaptivePilot(Pilot):
                 over = decision is None or isinstance(decision.proposal, Finish)
                 left = 0 if over else left - 1
                 if not left:
-                    self._helm.note(Ended(await self._sure.end()).to_dict())
+                    self._called(Ended(await self._sure.end(self._helm.now())))
                     self._switched_off()
                     self._context = None
 
@@ -209,6 +216,9 @@ class AdaptivePilot(Pilot):
             return  # what stands for nothing tells nobody anything
         arrived = self._clock.now()
         self._inbox.extend((rows, arrived) for rows in self._rows(frames))
+        if len(self._inbox) > MOST_WAITING and not self._off:
+            behind = f"it is {len(self._inbox)} blocks behind"
+            self._sure.switch_off(behind, self._helm.now())
         self._news.set()
 
     def _rows(self, frames: Frames) -> Iterator[Rows]:
@@ -248,8 +258,8 @@ class AdaptivePilot(Pilot):
                 continue
             now = self._helm.now()
             await self._sure.tell(rows, now)
-            self._helm.note(Told(rows, now).to_dict())
-            self._switched_off()
+            self._called(Told(rows, now))
+        self._switched_off()
 
     async def steer(self) -> None:
         while True:
@@ -284,7 +294,7 @@ class AdaptivePilot(Pilot):
     async def _ask(self, context: LineContext, *, at_end: bool = False) -> Decision | None:
         now = self._situation(context, at_end)
         decision = await self._sure.ask(now)
-        self._helm.note(Asked(now).to_dict())
+        self._called(Asked(now))
         for fresh in self._sure.fresh():
             self._decided(fresh)
             if decision is None or fresh.proposal is None:
@@ -432,6 +442,11 @@ class AdaptivePilot(Pilot):
             self._applied(decision, None, 0.0)
         if self._off:
             self._release()
+
+    def _called(self, event: Event) -> None:
+        """Note a call of the policy, unless it never answered."""
+        if self._sure.answered:
+            self._helm.note(event.to_dict())
 
     def _decided(self, decision: Decision) -> None:
         if decision.cause == "late":

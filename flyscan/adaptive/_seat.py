@@ -24,6 +24,15 @@ class Seat(ABC):
     def fault(self) -> str | None:
         """Why the policy was switched off; None while it works."""
 
+    @property
+    @abstractmethod
+    def answered(self) -> bool:
+        """Whether the last call was answered: what was not is no part of the record."""
+
+    @abstractmethod
+    def switch_off(self, fault: str, time: float) -> None:
+        """Ask the policy no more."""
+
     @abstractmethod
     async def open(self) -> None:
         """Make it ready."""
@@ -41,7 +50,7 @@ class Seat(ABC):
         """As :meth:`Steering.ask`."""
 
     @abstractmethod
-    async def end(self) -> dict[str, Any]:
+    async def end(self, time: float) -> dict[str, Any]:
         """As :meth:`Steering.end`."""
 
     @abstractmethod
@@ -73,6 +82,13 @@ class LocalSeat(Seat):
     def fault(self) -> str | None:
         return self._steering.fault
 
+    @property
+    def answered(self) -> bool:
+        return True
+
+    def switch_off(self, fault: str, time: float) -> None:
+        self._steering.switch_off(fault, time, cause="late")
+
     async def open(self) -> None:
         """Nothing to do."""
 
@@ -86,8 +102,8 @@ class LocalSeat(Seat):
         decision = self._timed(lambda: self._steering.ask(now), now.time)
         return None if self._steering.fault is not None else decision
 
-    async def end(self) -> dict[str, Any]:
-        return self._steering.end()
+    async def end(self, time: float) -> dict[str, Any]:
+        return self._timed(self._steering.end, time)
 
     def fresh(self) -> list[Decision]:
         found = self._steering.decisions[self._shown :]
@@ -102,7 +118,5 @@ class LocalSeat(Seat):
         answer = call()
         took = time.perf_counter() - began
         if took > self._patience and self._steering.fault is None:
-            self._steering.switch_off(
-                f"a call took {took:.3g} s, {self._patience:g} s are allowed", now, cause="late"
-            )
+            self.switch_off(f"a call took {took:.3g} s, {self._patience:g} s are allowed", now)
         return answer

@@ -13,7 +13,7 @@ from ._policy import LineContext, Plan, Policy, Proposal, Situation, proposal_fr
 from ._rails import GuardRail
 from ._rows import Rows
 
-__all__ = ["Decision", "Steering"]
+__all__ = ["Decision", "DecisionBook", "Steering"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,54 @@ class Decision:
         return proposal_from_dict(self.applied)
 
 
-class Steering:
+class DecisionBook:
+    """The decisions of a flight in order, and whether the policy still makes any.
+
+    Attributes:
+        decisions: all of them.
+        fault: why the policy was switched off; None while it works.
+    """
+
+    def __init__(self) -> None:
+        self.decisions: list[Decision] = []
+        self.fault: str | None = None
+        self._line: LineContext | None = None
+        self._block = 0
+
+    def began(self, line: LineContext) -> None:
+        """What follows is decided on this line."""
+        self._line = line
+
+    def told(self) -> None:
+        """Another block was handed over."""
+        self._block += 1
+
+    def switch_off(self, fault: str, time: float, *, cause: str = "fault") -> Decision:
+        """Ask the policy no more, because it raised or, if `cause` is "late", took too long."""
+        self.fault = fault
+        reason = f"policy switched off, the flight goes on uniformly: {fault}"
+        return self._note(cause, {}, {}, None, reason, time)
+
+    def _note(
+        self, cause: str, old: Mapping[str, float], proposed: Mapping[str, Any],
+        applied: Mapping[str, Any] | None, reason: str, time: float,
+    ) -> Decision:  # fmt: skip
+        decision = Decision(
+            number=len(self.decisions),
+            segment=-1 if self._line is None else self._line.segment,
+            block=self._block,
+            cause=cause,
+            old=old,
+            proposed=proposed,
+            applied=applied,
+            reason=reason,
+            time=time,
+        )
+        self.decisions.append(decision)
+        return decision
+
+
+class Steering(DecisionBook):
     """A policy with its guard rail.
 
     A policy that raises is switched off: lines are then flown uniformly and say so.
@@ -74,16 +121,13 @@ class Steering:
     """
 
     def __init__(self, policy: Policy, rail: GuardRail) -> None:
+        super().__init__()
         self.policy = policy
         self.rail = rail
-        self.decisions: list[Decision] = []
-        self.fault: str | None = None
-        self._line: LineContext | None = None
-        self._block = 0
 
     def begin(self, line: LineContext, time: float = 0.0) -> Plan:
         """Plan a line."""
-        self._line = line
+        self.began(line)
         plan, bounds = Plan(None, f"uniform: policy switched off, {self.fault}"), ()
         proposed = plan
         if self.fault is None:
@@ -100,7 +144,7 @@ class Steering:
 
     def tell(self, rows: Rows, time: float = 0.0) -> None:
         """Hand over a block."""
-        self._block += 1
+        self.told()
         if self.fault is None:
             try:
                 self.policy.tell(rows)
@@ -138,27 +182,3 @@ class Steering:
         except Exception as error:
             self.switch_off(f"{type(error).__name__}: {error}", 0.0)
             return {"fault": self.fault}
-
-    def switch_off(self, fault: str, time: float, *, cause: str = "fault") -> Decision:
-        """Ask the policy no more, because it raised or, if `cause` is "late", took too long."""
-        self.fault = fault
-        reason = f"policy switched off, the flight goes on uniformly: {fault}"
-        return self._note(cause, {}, {}, None, reason, time)
-
-    def _note(
-        self, cause: str, old: Mapping[str, float], proposed: Mapping[str, Any],
-        applied: Mapping[str, Any] | None, reason: str, time: float,
-    ) -> Decision:  # fmt: skip
-        decision = Decision(
-            number=len(self.decisions),
-            segment=-1 if self._line is None else self._line.segment,
-            block=self._block,
-            cause=cause,
-            old=old,
-            proposed=proposed,
-            applied=applied,
-            reason=reason,
-            time=time,
-        )
-        self.decisions.append(decision)
-        return decision
