@@ -51,7 +51,7 @@ ROWS = (10, 3, 1)
 WITH_FEATURES = {"S1", "S2", "S5", "pair", "bar", "comb", "blobs"}
 MAP_COUNTS = (0.0, 1e2, 1e4)
 BACK_DELAYS = (2.0, 10.0)
-EDGE_SEEDS = 400
+EDGE_SEEDS = 250
 CHUNK = 25
 PARTS = ("all", "offline", "beam", "full-stack")
 
