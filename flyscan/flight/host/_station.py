@@ -194,12 +194,14 @@ class Station:
         estimate = await self._validate(flyer, path)
         self._why.pop(flyer, None)
         try:
-            number = await rig.prepare(Path.from_dict(path), self._steered(steering))
+            number = await rig.prepare(Path.from_dict(path), await self._steered(steering))
         except FlightAbortedError as exc:
             raise self._explained(flyer, exc) from exc
         return {"flight": number, "estimate": estimate}
 
-    def _steered(self, steering: Mapping[str, Any] | None) -> Callable[[int], Steered] | None:
+    async def _steered(
+        self, steering: Mapping[str, Any] | None
+    ) -> Callable[[int], Steered] | None:
         """What makes the pilot of a flight; None for a flight without one.
 
         Raises:
@@ -207,7 +209,8 @@ class Station:
         """
         if steering is None:
             return None
-        pilot = load_class(self._config.pilot)
+        # What decides needs scipy, and a first import takes longer than the loop may stand still.
+        pilot = await asyncio.to_thread(load_class, self._config.pilot)
         return cast(
             "Callable[[int], Steered]",
             pilot.configured(steering, self._clock, self._config.policies),
