@@ -459,6 +459,27 @@ async def test_a_silent_data_port_is_noticed():
             await data.open()
 
 
+async def test_a_data_connection_given_up_while_it_is_made_is_closed():
+    """Arming is stopped: the box is not to find a reader that reads nothing."""
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        asked.set()
+        with suppress(ConnectionResetError):
+            await reader.read()
+        gone.set()
+
+    async with data_link(serve) as data:
+        opening = asyncio.create_task(data.open())
+        await asked.wait()
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        async with asyncio.timeout(2):
+            await gone.wait()
+
+
 async def test_intake_is_bounded():
     """A reader that is late makes the box wait, not this process grow."""
     sent = 0

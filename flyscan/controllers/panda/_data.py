@@ -133,7 +133,11 @@ class DataLink:
                 remedy="check that the box is on, its server runs, and host and port are right",
             ) from exc
         _keep_alive(self._transport.get_extra_info("socket"))
-        await self._agree()
+        try:
+            await self._agree()
+        except BaseException:  # cancelled too: left open, it would keep the box from being armed
+            self.close()
+            raise
 
     async def _agree(self) -> None:
         try:
@@ -142,7 +146,6 @@ class DataLink:
                     await self._intake.arrived.wait()
                     self._intake.arrived.clear()
         except TimeoutError as exc:
-            self.close()
             raise WatchdogError(
                 f"the data port {self.address} did not accept the format within "
                 f"{self._timeout:g} s",
@@ -153,7 +156,6 @@ class DataLink:
             self._intake.events.popleft()
             self._intake.arrived.set()
             return
-        self.close()
         self._raise_closed()
 
     async def receive(self) -> list[Data]:
