@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -175,7 +176,10 @@ def fly_prepared(
     """
 
     def tail(_: Exception) -> MsgGenerator[None]:
-        yield Msg("stop", flyer)
+        # A host that is gone has stopped by itself, and the clean-up will complain of it; what it
+        # has stored before is still to be described.
+        with suppress(FlyscanError):
+            yield Msg("stop", flyer)
         yield from collect_flyer(flyer, detectors, tuned=tuned)
         if detectors is not None:
             yield from _catch_up(flyer, detectors)
