@@ -18,7 +18,8 @@ from ophyd_async.core import soft_signal_rw
 from scanspec.specs import Fly, Linspace
 
 from benchmarks._scenes import nested
-from flyscan.plans import fly_grid, fly_paths
+from flyscan.errors import FlyscanError, HostError
+from flyscan.plans import _stubs, fly_grid, fly_paths
 from flyscan.storage import check_file
 from tests.plans.rehearsal import Rehearsal, rehearsal
 
@@ -335,5 +336,26 @@ def test_host_told_to_end_says_why(stage: Rehearsal, times: Times) -> None:
     stage.at(times.frames[7] + 1e-6, "sigterm_host")
     with pytest.raises(Exception, match="the flight host was ended by SIGTERM"):
         stage.run(snake(stage))
+    assert 8 <= stage.check_partial(prefix=False) < FRAMES
+    assert stage.exit_status == "fail"
+
+
+def test_host_gone_by_the_time_it_is_told_to_stop_leaves_no_frame_undescribed(
+    stage: Rehearsal, times: Times, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, station = stage.host.call, stage.host.station
+    assert station is not None
+    monkeypatch.setattr(_stubs, "COLLECT_PERIOD", 0.1)  # some frames are not described yet
+
+    async def gone(method: str, **params: Any) -> Any:
+        if station._leaving:
+            raise HostError("ended unexpectedly", device="flight host")
+        return await call(method, **params)
+
+    monkeypatch.setattr(stage.host, "call", gone)
+    stage.at(times.frames[7] + 1e-6, "sigterm_host")
+    with pytest.raises(FlyscanError):
+        stage.run(snake(stage))
+    monkeypatch.setattr(stage.host, "call", call)
     assert 8 <= stage.check_partial(prefix=False) < FRAMES
     assert stage.exit_status == "fail"
