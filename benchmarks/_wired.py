@@ -8,7 +8,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -34,6 +34,8 @@ WIRED_KINDS = (*RESUMED, *ENDED, KILLED)
 
 ENCODER_COUNT = 1e-3
 """um"""
+TREMBLE = 0.02
+"""um, of the simulated stage at rest; a fifth of a step."""
 BLOCK_PERIOD = 0.1
 """Seconds: how often the PandA hands over rows."""
 BRAKING_S = 0.02
@@ -242,9 +244,11 @@ class Sessions:
             verdict.count("points, and no file", normal.points, 0)
             return
         keys, where = self._places(stage.file, scene.plan)
-        # Triggers by time come where the stage happens to be within a tremble.
-        exact = scene.trigger == "position"
-        judge_places(verdict, keys, where, normal.where, 1.01 * ENCODER_COUNT if exact else np.inf)
+        if scene.trigger == "position":
+            where = _without_tremble(where, keys, normal.where, len(stage.strikes))
+            judge_places(verdict, keys, where, normal.where, 1.01 * ENCODER_COUNT)
+        else:  # a train of triggers begins where the stage happens to be
+            judge_places(verdict, keys, where, normal.where, np.inf)
 
     def _judge_settings(self, verdict: Verdict) -> None:
         at_rest = self._view.rests(REST_S, disarmed=True)
@@ -284,6 +288,27 @@ class Sessions:
         """End the last session."""
         self._end()
         self._view.close()
+
+
+def _without_tremble(
+    where: dict[str, np.ndarray],
+    keys: np.ndarray,
+    normal: Mapping[str, np.ndarray],
+    holds: int,
+) -> dict[str, np.ndarray]:
+    """Positions, but where the stage came to rest within a gate those without interruption.
+
+    There the lowest position, or highest, is not that of the trigger: a stage at rest trembles.
+    Each hold comes within one gate at most.
+    """
+    found: dict[str, np.ndarray] = {}
+    for axis, positions in where.items():
+        off = np.abs(positions - normal[axis][keys])
+        under_way = np.argsort(off)[len(off) - holds :]
+        under_way = under_way[off[under_way] < TREMBLE]
+        found[axis] = positions.copy()
+        found[axis][under_way] = normal[axis][keys][under_way]
+    return found
 
 
 def _judge_rest(verdict: Verdict, stage: Wired, scene: Scene) -> None:
