@@ -78,6 +78,7 @@ class AdaptivePilot(Pilot):
         self._latency = max(helm.scene.motion.horizon, LATENCY_GUESS)
         self._began: float | None = None
         self._holding = False
+        self._braking = (0.0, 0.0)
 
     @classmethod
     def configured(
@@ -332,11 +333,13 @@ class AdaptivePilot(Pilot):
         )
 
     def _speed(self, position: float, context: LineContext) -> float:
-        """Commanded speed at a position."""
+        """Commanded speed at a position, or what the stage still has of an earlier one."""
         profile = None if self._plan is None else self._plan.profile
         if profile is not None and self._profiled:
             return float(profile.at(np.array([position]))[0])
-        return self._planned(context)[0] * self._helm.pace
+        commanded = self._planned(context)[0] * self._helm.pace
+        speed, since = self._braking
+        return max(commanded, speed - context.acceleration * (self._clock.now() - since))
 
     @property
     def _profiled(self) -> bool:
@@ -392,12 +395,14 @@ class AdaptivePilot(Pilot):
         velocity, step = self._planned(context)
         pace = None if proposal.velocity is None else proposal.velocity / velocity
         stride = None if proposal.step is None else proposal.step / step
+        speed = self._speed(0.0, context)
         try:
             point = await self._helm.retune(pace, stride)
         except (LimitError, ConfigurationError) as refusal:  # the box knows better what it can
             return None, str(refusal)
         if point is None:
             return None, "the sweep was over"
+        self._braking = speed, self._clock.now()
         took = self._clock.now() - self._arrived
         self._latency = max(0.5 * self._latency, took) + self._helm.scene.motion.horizon
         return point, ""

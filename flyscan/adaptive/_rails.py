@@ -62,8 +62,9 @@ def bounded_retunes(
     s = np.clip(s, now_step / max_raise, now_step * max_raise)
     if line.trigger == "position":
         # Triggers come every step / v: the speed gives way first, then the step.
-        v = np.maximum(np.minimum(v, s / line.min_period), low)
-        s = np.clip(s, v * line.min_period, v * line.max_period)
+        # A new step acts a trigger later than a new speed, and a stage that brakes is still fast.
+        v = np.maximum(np.minimum(v, np.minimum(s, now_step) / line.min_period), low)
+        s = np.clip(s, np.maximum(v, now_v) * line.min_period, v * line.max_period)
     return v, s
 
 

@@ -19,7 +19,7 @@ class Discarded:
     Args:
         frame: number of the first one.
         first, stop: points they stood for, stop exclusive.
-        begin, end: where on the fast axis the first row began and the last one ended.
+        begin, end: where on the fast axis the first row began and the next one would have.
     """
 
     frame: int
@@ -50,7 +50,13 @@ class Places:
         self._ends.append(facts.stop)
 
     def ends(self, first: int, stop: int) -> tuple[float, float]:
-        """Where frame `first` began and the one before `stop` ended."""
-        begins = np.concatenate(self._begins)
-        ends = np.concatenate(self._ends)
-        return float(begins[first - self.first]), float(ends[stop - 1 - self.first])
+        """Where frame `first` began and where one after the last, `stop` - 1, would begin.
+
+        A row stands for its step, however short its gate.
+        """
+        begins = np.concatenate(self._begins)[first - self.first : stop - self.first]
+        if len(begins) == 1:
+            last = np.concatenate(self._ends)[first - self.first]
+        else:
+            last = begins[-1] + (begins[-1] - begins[0]) / (len(begins) - 1)
+        return float(begins[0]), float(last)

@@ -124,40 +124,45 @@ class Route:
         return index in self._elastic
 
 
-def rest_of(segment: Segment, reached: float, factor: float) -> Segment | None:
+def rest_of(segment: Segment, reached: float, pace: float, stride: float) -> Segment | None:
     """What is left of a segment whose rows are no longer where its points are.
 
     Args:
         segment: planned.
         reached: where its last row ended, on the fast axis.
-        factor: length of its last rows over the planned length.
+        pace: speed of what is left over the planned one.
+        stride: distance between triggers by position over the planned one.
 
     Returns:
-        A straight segment with rows of that length from there to the end; None if less than
-        half a row is left, or nobody knows where the last one ended.
+        A straight segment from there to the end; None if less than half a row is left, or nobody
+        knows where the last one ended.
     """
     fast = segment.fast
     if fast is None or not np.isfinite(reached):
         return None
     end = segment.stop[fast]
-    row = factor * segment.step
+    row = segment.step * (pace if segment.trigger is Trigger.TIME else stride)
     points = round((end - reached) / row)
     if points < 1:
         return None
     if segment.trigger is Trigger.POSITION:  # steps are what the box can make
         end = reached + points * row
-    return stretch_of(segment, reached, end, points)
+    return stretch_of(segment, reached, end, points, pace)
 
 
-def stretch_of(segment: Segment, begin: float, end: float, points: int) -> Segment:
+def stretch_of(segment: Segment, begin: float, end: float, points: int, pace: float) -> Segment:
     """Points evenly spread over a stretch of a straight segment.
 
     Args:
-        segment: gives line, trigger and period.
+        segment: gives line and trigger; with triggers by time also the period.
         begin, end: on its fast axis.
         points: how many.
+        pace: speed over the planned one, with triggers by position.
     """
     low, high = (ends[segment.fast or ""] for ends in (segment.start, segment.stop))
+    period = segment.period
+    if segment.trigger is Trigger.POSITION:
+        period *= (end - begin) / points / segment.step / pace
 
     def at(position: float) -> dict[str, float]:
         share = (position - low) / (high - low)
@@ -169,6 +174,7 @@ def stretch_of(segment: Segment, begin: float, end: float, points: int) -> Segme
         points=points,
         start=at(begin),
         stop=dict(segment.stop) if end == high else at(end),
+        period=period,
         bounds=None,
         midpoints=None,
         schedule=None,

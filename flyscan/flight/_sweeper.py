@@ -18,7 +18,7 @@ from ._itinerary import Itinerary
 from ._limits import AxisLimits
 from ._pilot import Pilot
 from ._recorder import FlightOptions, Recorder
-from ._route import Route, rest_of
+from ._route import Route
 from ._segment import Segment, Trigger
 from ._state import Event, State
 from ._status import Status
@@ -35,8 +35,8 @@ class Steerable(Protocol):
         """Points `first` to `stop` (exclusive) will not be flown."""
         ...
 
-    def continued(self, segment: Segment, line: int, number: int) -> None:
-        """The rest of a line, flown next as pass `number` over line `line`."""
+    def continued(self, part: Segment, reached: float, pace: float, stride: float) -> None:
+        """Fly what is left of a stretched part next, from where its last row ended."""
         ...
 
 
@@ -257,14 +257,10 @@ class Sweeper:
         await self._recorder.account_for(self._triggered, lambda: self._status.over)
         if point < part.end_point:
             self._wheel.waive(point, part.end_point)
-        factor = self.pace * self.stride if part.trigger is Trigger.TIME else self.stride
         reached = self._intake.last_stop
         if part.trigger is Trigger.POSITION:  # a row stands for its step, however short its gate
-            reached = self._intake.last_start + factor * part.step
-        rest = rest_of(part, reached, factor)
-        if rest is not None:
-            index = part.index
-            self._wheel.continued(rest, self._route.line_of(index), self._route.pass_of(index))
+            reached = self._intake.last_start + self.stride * part.step
+        self._wheel.continued(part, reached, self.pace, self.stride)
 
     def _bridge(self, part: Segment) -> int:
         """Points that are flown in the time a sweep of their segment takes beside its points."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ._monitor import Monitor
 from ._pilot import Helm, Scene
 from ._places import Discarded
 from ._recorder import Listener
-from ._route import Route, stretch_of
+from ._route import Route, rest_of, stretch_of
 from ._segment import Segment
 from ._status import Status
 from ._sweep import check_resumable
@@ -169,9 +170,9 @@ class Wheel(Helm):
                 again.append((lost.first, lost.stop))
                 continue
             self.waive(lost.first, lost.stop)
-            points = lost.stop - lost.first
-            stretch = stretch_of(self._route.segment(index), lost.begin, lost.end, points)
-            stretches.append(self._append(stretch, self.line_of(index), self.pass_of(index)))
+            stretch = self._taken_again(lost, self._route.segment(index))
+            if stretch is not None:
+                stretches.append(self._append(stretch, self.line_of(index), self.pass_of(index)))
         self._itinerary.detour(*stretches, first=True)
         return again
 
@@ -194,9 +195,36 @@ class Wheel(Helm):
         for begin, end in self._intake.waive(first, stop):
             self.note({"event": "waived", "first": begin, "stop": end})
 
-    def continued(self, segment: Segment, line: int, number: int) -> None:
-        """The rest of a line whose rows are no longer where its points are."""
-        self._itinerary.detour(self._append(segment, line, number))
+    def continued(self, part: Segment, reached: float, pace: float, stride: float) -> None:
+        """Fly what is left of a stretched part next, from where its last row ended.
+
+        As fast as it was, if that leaves room for the ramps, else as planned.
+        """
+        for speed, length in ((pace, stride), (1.0, stride), (1.0, 1.0)):
+            rest = rest_of(part, reached, speed, length)
+            if rest is None:
+                return
+            if not self.fits(rest):
+                break
+        if self.fits(rest):  # its last row ends beyond the line, and that is too far
+            if rest.points == 1:
+                return
+            rest = rest.part(rest.first_point, rest.end_point - 1)
+        own = self._append(rest, self.line_of(part.index), self.pass_of(part.index))
+        self._itinerary.detour(own)
+
+    def _taken_again(self, lost: Discarded, planned: Segment) -> Segment | None:
+        """The stretch that discarded rows of a stretched segment were taken on; None beyond it."""
+        fast, rows = planned.fast or "", lost.stop - lost.first
+        end = planned.stop[fast]
+        if (end - lost.begin) * planned.step <= 0:
+            return None
+        end = lost.end if (end - lost.end) * planned.step > 0 else end
+        again = stretch_of(planned, lost.begin, end, rows, self._sweeper.pace)
+        if not self.fits(again):
+            return again
+        rows = max(rows, ceil((end - lost.begin) / planned.step))
+        return stretch_of(planned, lost.begin, end, rows, 1.0)
 
     def note(self, record: Mapping[str, Any]) -> None:
         self._records.append({**record, "flight": self._scene.flight})

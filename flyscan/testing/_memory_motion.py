@@ -35,6 +35,7 @@ class MemoryMotion(Motion):
         self.settings = {a: v.velocity for a, v in limits.items()}
         self._found: dict[str, float] | None = None
         self._targets: dict[str, float] = {}
+        self._acceleration: dict[str, float] = {}
         self._held = False
         self._moved = asyncio.Event()
 
@@ -128,6 +129,7 @@ class MemoryMotion(Motion):
         self._held = False
         now = self._clock.now()
         self._targets = {axis: sweep.target[axis] for axis in sweep.segment.moving}
+        self._acceleration = dict(sweep.acceleration)
         for axis in sweep.segment.moving:
             self.settings[axis] = abs(sweep.velocity[axis])
             self.trajectories[axis].replace_from(now, _steps(sweep, axis))
@@ -153,16 +155,15 @@ class MemoryMotion(Motion):
             await self._rest()
 
     async def retune(self, factor: float) -> None:
+        """Another speed, at the sweep's acceleration; it ends where it would have."""
         now = self._clock.now()
         for axis, trajectory in self.trajectories.items():
-            _, velocity = trajectory.at(now)
+            here, velocity = trajectory.at(now)
             if velocity:
                 target, _ = trajectory.at(trajectory.end)
-                here, _ = trajectory.at(now)
                 speed = factor * self.settings[axis]
-                trajectory.replace_from(
-                    now, [(abs(target - here) / speed, np.sign(velocity) * speed, 0.0)]
-                )
+                steps = _other_speed(target - here, velocity, speed, self._acceleration[axis])
+                trajectory.replace_from(now, steps)
         self._moved.set()
 
     async def stop(self) -> None:
@@ -212,3 +213,24 @@ def _steps(sweep: Sweep, axis: str) -> list[tuple[float, float, float]]:
     a = v / sweep.ramp
     cruise = sweep.duration - 2 * sweep.ramp
     return [(sweep.ramp, 0.0, a), (cruise, v, 0.0), (sweep.ramp, v, -a)]
+
+
+def _other_speed(
+    distance: float, velocity: float, speed: float, acceleration: float
+) -> list[tuple[float, float, float]]:
+    """From `velocity` to `speed` and to rest after `distance`, as steps of a trajectory.
+
+    Where too little of the way is left, the speed is changed by less.
+    """
+    sign, way, old = np.sign(velocity), abs(distance), abs(velocity)
+    highest = np.sqrt(max(acceleration * way + old**2 / 2, old**2))
+    new = min(speed, highest)
+    if new < old:  # it has to come to rest from there in any case
+        new = max(new, np.sqrt(max(0.0, old**2 - 2 * acceleration * way)))
+    ramps = (abs(new**2 - old**2) + new**2) / (2 * acceleration)
+    a = acceleration * sign
+    return [
+        (abs(new - old) / acceleration, sign * old, a if new > old else -a),
+        (max(0.0, way - ramps) / new, sign * new, 0.0),
+        (new / acceleration, sign * new, -a),
+    ]

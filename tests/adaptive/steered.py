@@ -43,6 +43,8 @@ class SteeredFlight:
         monitors: slow signals.
         path: flown instead of the small map.
         duty: share of the nominal period for which rows are live.
+        limits: of both axes.
+        min_period: shortest time between triggers.
         config: fields of the steering's configuration.
     """
 
@@ -57,12 +59,19 @@ class SteeredFlight:
         path: Path | None = None,
         clock: ManualClock | None = None,
         duty: float = 1.0,
+        limits: AxisLimits = LIMITS,
+        min_period: float = 1e-5,
         **config: Any,
     ) -> None:
         self.clock = clock or ManualClock()
         self.box = MemoryBox(
-            axes={"x": LIMITS, "y": LIMITS}, clock=self.clock, block_period=0.05, duty=duty
+            axes={"x": limits, "y": limits},
+            clock=self.clock,
+            block_period=0.05,
+            duty=duty,
+            min_period=min_period,
         )
+        self.limits = limits
         if signals is not None:
             self.box.capture.signals = dict(signals)
         self.sink = sink or MemorySink()
@@ -121,7 +130,7 @@ class SteeredFlight:
         accounted = np.sort(np.concatenate((kept, *given_up)))
         assert accounted.tolist() == list(range(self.path.points + appended))
         assert not self.box.motion.moving
-        assert self.box.motion.settings == {"x": LIMITS.velocity, "y": LIMITS.velocity}
+        assert self.box.motion.settings == dict.fromkeys("xy", self.limits.velocity)
         assert self.box.capture.settings == {"armed": "0", "step": "0"}
 
     @property

@@ -25,7 +25,7 @@ from flyscan.adaptive import (
     Situation,
     SteeringConfig,
 )
-from flyscan.flight import Flight, FlightOptions, Path, RunFile, State, Steered, Trigger
+from flyscan.flight import AxisLimits, Flight, FlightOptions, Path, RunFile, State, Steered, Trigger
 from flyscan.testing import ManualClock, MemoryBox, MemorySink
 
 PERIOD = 0.01
@@ -81,10 +81,14 @@ class Rehearsal:
         trigger: Trigger = Trigger.TIME,
         monkeypatch: pytest.MonkeyPatch | None = None,
         block_period: float = 0.05,
+        acceleration: float = 1000.0,
         **config: Any,
     ) -> None:
         self.clock = ManualClock()
-        self.box = MemoryBox(clock=self.clock, block_period=block_period, duty=1.0)
+        limits = AxisLimits(-1e3, 1e3, velocity=100.0, acceleration=acceleration, unit="um")
+        self.box = MemoryBox(
+            axes={"x": limits, "y": limits}, clock=self.clock, block_period=block_period, duty=1.0
+        )
         self.policy = policy
         self.sink = MemorySink()
         self.events: list[dict[str, Any]] = []
@@ -258,7 +262,8 @@ async def test_going_back_at_the_end_of_a_line() -> None:
 
 
 async def test_faster_rows_by_time_leave_points_over_which_are_given_up() -> None:
-    r = Rehearsal(Scripted(script={0: [Retune("calm", velocity=75.0)]}), Trigger.TIME)
+    calm: list[Proposal] = [Retune("calm", velocity=75.0)]
+    r = Rehearsal(Scripted(script={0: calm}), Trigger.TIME, acceleration=1e5)
     await r.fly()
     r.check_accounts()
     (waived,) = r.records("waived")
