@@ -157,6 +157,19 @@ def test_recorded_interruptions_are_events_of_their_own_stream(
     check_exact(stage, times)
 
 
+@pytest.mark.parametrize("first", ["pause", "suspend"])
+def test_interruptions_are_recorded_however_many_come_while_preparing(
+    first: str, stage: Rehearsal, times: Times
+) -> None:
+    """The RunEngine sets its counts of events back to those of the last checkpoint."""
+    stage.RE.record_interruptions = True
+    stage.at(0.4 * times.preparing, first)
+    stage.at(1.2 * times.preparing, "pause")
+    stage.run(snake(stage))
+    assert [rest.kind for rest in stage.rests] == [first, "pause"]
+    check_exact(stage, times)
+
+
 @pytest.mark.parametrize("kind", ["pause", "suspend", *ENDED])
 def test_slow_subscriber_sees_every_frame_once(kind: str, stage: Rehearsal, times: Times) -> None:
     stage.slowness = 0.02
