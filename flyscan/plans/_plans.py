@@ -237,8 +237,8 @@ def fly_all(
     def run() -> MsgGenerator[str]:
         yield from stage_all(*devices)
         uid = yield from bps.open_run(start)
-        # A pause while preparing sets counts of events back to the last checkpoint. Without this one
-        # the RunEngine has none for its own record of interruptions, and fails at the next.
+        # A pause while preparing sets counts of events back to the last checkpoint. Without this
+        # one the RunEngine has none for its own record of interruptions, and fails at the next.
         yield from bps.checkpoint()
         if along is not None:
             yield from prepare_detectors(along, paths)
