@@ -14,6 +14,7 @@ from ._pilot import AdaptivePilot
 from ._plan import Planned, Task, plan_speed
 from ._policy import (
     Finish,
+    Flag,
     GoBack,
     Hold,
     LineContext,
@@ -63,6 +64,7 @@ __all__ = [
     "Ended",
     "Event",
     "Finish",
+    "Flag",
     "Flown",
     "GoBack",
     "GuardRail",

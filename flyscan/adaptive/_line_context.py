@@ -60,4 +60,9 @@ def line_context(line: Segment, scene: Scene, latency: float, extra: float) -> L
         profile_pieces=motion.profile_pieces if motion.profiles else 0,
         step_in_flight=capture.step_in_flight and not timed,
         goes_back=True,
+        rests={
+            channel: line.start[a]
+            for a, channel in scene.positions.items()
+            if not line.velocity.get(a, 1)
+        },
     )

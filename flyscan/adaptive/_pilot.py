@@ -15,6 +15,7 @@ from ._composite import policy_from_dict, require_allowed
 from ._line_context import line_context
 from ._policy import (
     Finish,
+    Flag,
     GoBack,
     Hold,
     LineContext,
@@ -272,9 +273,13 @@ class AdaptivePilot(Pilot):
                     continue
                 if not self._helm.held and (self._helm.line is None or not news):
                     continue
-                decision = await self._ask(context)
-                if decision is not None:
+                for _ in range(MOST_QUESTIONS):
+                    decision = await self._ask(context)
+                    if decision is None:
+                        break
                     await self._act(decision, context)
+                    if not isinstance(decision.proposal, Flag):  # which moves nothing: go on
+                        break
 
     async def _wait(self) -> bool:
         """Wait for news, but not for longer than monitors may be left alone while held."""
@@ -379,6 +384,8 @@ class AdaptivePilot(Pilot):
                 self._inbox.clear()
         elif isinstance(proposal, Resume):
             self._release()
+        elif isinstance(proposal, Flag):
+            self._helm.flag(proposal.first, proposal.stop)
         elif isinstance(proposal, Finish) and self._line is not None:
             self._finish(self._line, line_only=proposal.line_only)
         latency = self._clock.now() - (began if at_end else self._arrived)

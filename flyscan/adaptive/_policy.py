@@ -27,6 +27,7 @@ from ._rows import Rows
 
 __all__ = [
     "Finish",
+    "Flag",
     "GoBack",
     "Hold",
     "LineContext",
@@ -63,6 +64,7 @@ class LineContext:
             box flies no profiles, None if as many as wanted.
         step_in_flight: the distance between triggers can change on the way.
         goes_back: the flight can fly part of a line again.
+        rests: channel of the position of every axis that rests along the line, to where it rests.
     """
 
     segment: int
@@ -85,6 +87,7 @@ class LineContext:
     profile_pieces: int | None = None
     step_in_flight: bool = False
     goes_back: bool = True
+    rests: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
         positive = ("velocity", "v_min", "v_max", "acceleration", "period", "min_period")
@@ -125,7 +128,7 @@ class LineContext:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
-        return asdict(self) | {"channels": list(self.channels)}
+        return asdict(self) | {"channels": list(self.channels), "rests": dict(self.rests)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LineContext:
@@ -284,6 +287,21 @@ class Resume(Proposal):
 
 
 @dataclass(frozen=True, slots=True)
+class Flag(Proposal):
+    """Let nobody use some rows. They still stand for their points.
+
+    Args:
+        reason: why.
+        first: frame number of the first.
+        stop: frame number after the last.
+    """
+
+    kind: ClassVar[str] = "flag"
+    first: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finish(Proposal):
     """Enough is known, or the budget is spent: end the flight here.
 
@@ -297,7 +315,7 @@ class Finish(Proposal):
 
 
 _KINDS: dict[str, type[Proposal]] = {
-    kind.kind: kind for kind in (Retune, GoBack, Hold, Resume, Finish)
+    kind.kind: kind for kind in (Retune, GoBack, Hold, Resume, Flag, Finish)
 }
 
 

@@ -15,7 +15,18 @@ import numpy as np
 
 from ..errors import ConfigurationError
 from ..flight import FloatArray
-from ._policy import Finish, GoBack, Hold, LineContext, Plan, Proposal, Resume, Retune, Situation
+from ._policy import (
+    Finish,
+    Flag,
+    GoBack,
+    Hold,
+    LineContext,
+    Plan,
+    Proposal,
+    Resume,
+    Retune,
+    Situation,
+)
 from ._profile import Profile
 
 __all__ = ["GuardRail", "Ruling", "bounded_retunes"]
@@ -118,6 +129,7 @@ class GuardRail:
             GoBack: lambda: self._go_back(proposal, now, line),
             Hold: lambda: self._hold(proposal),
             Resume: lambda: self._resume(proposal, now),
+            Flag: lambda: self._flag(proposal),
             Finish: lambda: Ruling(proposal),
         }
         handler = handlers.get(type(proposal))
@@ -209,6 +221,13 @@ class GuardRail:
         if point is not None and not isinstance(point, int):
             return Ruling(None, (f"refused: there is no point {point}",))
         return Ruling(proposal)
+
+    def _flag(self, proposal: Proposal) -> Ruling:
+        if isinstance(proposal, Flag):
+            span: tuple[Any, ...] = (proposal.first, proposal.stop)
+            if all(isinstance(frame, int) for frame in span) and 0 <= span[0] < span[1]:
+                return Ruling(proposal)
+        return Ruling(None, ("refused: there are no such frames",))
 
     def _resume(self, proposal: Proposal, now: Situation) -> Ruling:
         if not now.held:

@@ -15,7 +15,7 @@ import numpy as np
 from ..flight import FloatArray
 from ._kinematics import node_times, positions_at
 from ._line import cost_of_return
-from ._policy import Finish, GoBack, LineContext, Plan, Proposal, Retune, Situation
+from ._policy import Finish, Flag, GoBack, LineContext, Plan, Proposal, Retune, Situation
 from ._rows import Rows
 from ._steering import Steering
 
@@ -98,6 +98,8 @@ class SimulatedLine:
     def _at_end(self, steering: Steering) -> None:
         for _ in range(MOST_RETURNS):
             decision = steering.ask(self._situation(steering, at_end=True))
+            if decision is not None and isinstance(decision.proposal, Flag):
+                continue
             if decision is None or not isinstance(decision.proposal, GoBack):
                 return
             self._return(steering, decision.proposal, self.line.length, go_on=False)

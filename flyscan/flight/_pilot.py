@@ -140,6 +140,10 @@ class Helm(Protocol):
         """Take the pilot's reason to hold away."""
         ...
 
+    def flag(self, first: int, stop: int) -> None:
+        """Let nobody use frames `first` to `stop` (exclusive), as far as they came."""
+        ...
+
     def finish(self, line: int | None) -> None:
         """Fly no more of a line, or nothing more at all."""
         ...

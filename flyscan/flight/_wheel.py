@@ -72,6 +72,7 @@ class Wheel(Helm):
         self._epoch_ns = epoch_ns
         self._records: list[dict[str, Any]] = []
         self._superseded: list[IntArray] = []
+        self._flagged: list[IntArray] = []
         self._doubtful: list[int] = []
         self._holding: set[asyncio.Task[None]] = set()
 
@@ -186,6 +187,12 @@ class Wheel(Helm):
     def release(self) -> None:
         self._release(PILOT)
 
+    def flag(self, first: int, stop: int) -> None:
+        frames = np.arange(first, min(stop, self._intake.stop_frame))
+        if len(frames):
+            self._flagged.append(frames)
+            self.note({"event": "flagged", "frames": frames.tolist()})
+
     def finish(self, line: int | None) -> None:
         self._itinerary.finish(line, self.waive)
         self._interrupt(GO_BACK)
@@ -237,6 +244,9 @@ class Wheel(Helm):
         superseded, self._superseded = self._superseded, []
         for frames in superseded:
             await self._sink.supersede(frames)
+        flagged, self._flagged = self._flagged, []
+        for frames in flagged:
+            await self._sink.flag(frames)
         records, self._records = self._records, []
         for record in records:
             await self._sink.add_tuning(record)

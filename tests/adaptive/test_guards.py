@@ -12,6 +12,7 @@ from flyscan.adaptive import (
     Budget,
     Composite,
     Finish,
+    Flag,
     GoBack,
     Hold,
     PriorSpeed,
@@ -199,14 +200,22 @@ def test_contradictory_parameters_are_refused(make: Any) -> None:
         make()
 
 
+def moved(guard: StabilityGuard, **moment: Any) -> Any:
+    """What it asks for after flags."""
+    while isinstance(answer := guard.ask(now(**moment)), Flag):
+        pass
+    return answer
+
+
 def test_a_bad_stretch_is_retaken_three_times_slower_and_slower_then_flagged() -> None:
     guard = begun(StabilityGuard("error", 0.1))
     error = np.zeros(50)
     error[10:15] = 0.3
     guard.tell(rows(50, signals={"error": error}))
     speeds: list[float] = []
+    assert guard.ask(now()) == Flag("position error out of tolerance: taken again", 10, 15)
     for number in (1, 2, 3):
-        back = guard.ask(now())
+        back = moved(guard, at_end=True)
         assert isinstance(back, GoBack)
         assert (back.start, back.stop) == pytest.approx((0.02, 0.03))
         speeds.append(back.profile.velocity[0])
@@ -220,6 +229,7 @@ def test_a_bad_stretch_is_retaken_three_times_slower_and_slower_then_flagged() -
         )
         guard.tell(retaken)
     assert speeds == [0.5, 0.25, 0.125]
+    assert guard.ask(now()) == Flag("position error out of tolerance: given up", 150, 155)
     assert guard.ask(now()) is None
     assert guard.end()["flagged"] == [pytest.approx([0.02, 0.03])]
 
@@ -227,17 +237,35 @@ def test_a_bad_stretch_is_retaken_three_times_slower_and_slower_then_flagged() -
 def test_jitter_counts_and_nan_is_out_of_tolerance() -> None:
     guard = begun(StabilityGuard("error", 0.1, jitter=0.01))
     guard.tell(rows(50, signals={"error": 0.05 * (-1.0) ** np.arange(50)}))
-    assert isinstance(guard.ask(now()), GoBack)
+    assert moved(guard) is None, "it is still going on"
+    guard.tell(rows(50, first=50, at=0.1, signals={"error": np.zeros(50)}))
+    assert isinstance(moved(guard), GoBack)
     silent = begun(StabilityGuard("error", 0.1))
     silent.tell(rows(5, signals={"error": np.full(5, np.nan)}))
-    assert isinstance(silent.ask(now()), GoBack)
+    assert isinstance(moved(silent, at_end=True), GoBack)
+
+
+def test_an_axis_that_rests_is_held_against_where_it_should() -> None:
+    guard = StabilityGuard("y_encoder", 0.1)
+    guard.begin(line(rests={"y_encoder": 7.0}))
+    block = rows(5, signals={"y_encoder": np.array([7.0, 7.05, 6.7, 6.8, 7.0])})
+    guard.tell(block)
+    assert guard.ask(now()) == Flag("position error out of tolerance: taken again", 2, 4)
+    assert guard.pass_on(block).usable.tolist() == [True, True, False, False, True]
+
+
+def test_rows_of_unknown_place_are_flagged_but_not_taken_again() -> None:
+    guard = begun(StabilityGuard("error", 0.1))
+    guard.tell(rows(3, start=np.full(3, np.nan), signals={"error": np.ones(3)}))
+    assert guard.ask(now()) == Flag("position error out of tolerance: given up", 0, 3)
+    assert guard.ask(now()) is None
 
 
 def test_where_nothing_goes_back_the_speed_is_halved() -> None:
     guard = StabilityGuard("error", 0.1)
     guard.begin(line(goes_back=False))
     guard.tell(rows(5, signals={"error": np.ones(5)}))
-    slower = guard.ask(now())
+    slower = moved(guard)
     assert isinstance(slower, Retune)
     assert slower.velocity == 0.5
     assert len(guard.end()["flagged"]) == 1

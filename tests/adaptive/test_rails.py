@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from flyscan.adaptive import (
     Finish,
+    Flag,
     GoBack,
     GuardRail,
     Hold,
@@ -182,6 +183,9 @@ def test_a_profile_whose_ramps_leave_travel_is_refused() -> None:
         (Resume("beam"), {}, None),
         (Resume("beam"), {"held": True}, Resume("beam")),
         (Finish("enough"), {}, Finish("enough")),
+        (Flag("bad", 3, 5), {"held": True}, Flag("bad", 3, 5)),
+        (Flag("bad", 5, 5), {}, None),
+        (Flag("bad", 0.5, 5), {}, None),  # type: ignore[arg-type]
         (Proposal("nothing"), {}, None),
         (Retune("nothing"), {}, None),
     ],

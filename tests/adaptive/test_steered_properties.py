@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from flyscan.adaptive import (
     Finish,
+    Flag,
     GoBack,
     Hold,
     LineContext,
@@ -85,6 +86,8 @@ class Chaos(Policy):
         if kind == 5:
             point = None if rng.random() < 0.3 else int(now.next_point - rng.integers(-3, 12))
             return Hold("chaos", refly_from=point)
+        if kind == 7:
+            return Flag("chaos", *rng.integers(-2, 80, 2).tolist())
         if kind == 6 and rng.random() < 0.3:
             return Finish("chaos", line_only=bool(rng.random() < 0.8))
         return Resume("chaos")
