@@ -34,8 +34,8 @@ class StabilityGuard(Policy):
     """Takes stretches again, slower, whose position error or jitter is out of tolerance.
 
     Nobody may use rows out of tolerance. A stretch is taken again when it is over, `tries` times
-    at half the speed of the time before, then given up. Without going back the speed is halved instead while the
-    error lasts.
+    at half the speed of the time before, then given up. Without going back the speed is halved
+    instead while the error lasts.
 
     Args:
         signal: column with the position error in user units, such as the difference of an

@@ -45,6 +45,17 @@ class AxisLimits:
                 remedy="choose a target inside it",
             )
 
+    def check_sense(self, device: str) -> None:
+        """Raise LimitError, naming `device`, unless something can move within these limits."""
+        positive = self.velocity > 0 and self.acceleration > 0
+        if not (positive and self.settle >= 0 and self.low <= self.high):
+            raise LimitError(
+                f"limits make no sense: travel {self.low:g} to {self.high:g}, velocity "
+                f"{self.velocity:g}, acceleration {self.acceleration:g}, settle {self.settle:g}",
+                device=device,
+                remedy="correct them in the controller or in its configuration",
+            )
+
     def check_velocity(self, device: str, velocity: float) -> None:
         """Raise LimitError, naming `device`, if the speed is not above 0 and within the limit."""
         if not 0 < velocity <= self.velocity * (1 + ROUNDING):

@@ -205,11 +205,13 @@ class Path:
 
         Raises:
             BadPathError: an axis nobody controls.
-            LimitError: a segment with its run-up and run-down, from its first or, along a
-                curve, from any of its points, leaves an axis' travel or needs more velocity or
-                acceleration than it has; or the period is too short.
+            LimitError: limits make no sense; a segment with its run-up and run-down, from its
+                first or, along a curve, from any of its points, leaves an axis' travel or needs
+                more velocity or acceleration than it has; or the period is too short.
         """
         self._check_known(limits)
+        for axis in self.axes:
+            limits[axis].check_sense(axis)
         self._check_period(min_period)
         for segment in self._representatives(limits):
             check_resumable(segment, limits)

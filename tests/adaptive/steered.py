@@ -45,6 +45,7 @@ class SteeredFlight:
         duty: share of the nominal period for which rows are live.
         limits: of both axes.
         min_period: shortest time between triggers.
+        block_period: how often rows are delivered.
         config: fields of the steering's configuration.
     """
 
@@ -61,13 +62,14 @@ class SteeredFlight:
         duty: float = 1.0,
         limits: AxisLimits = LIMITS,
         min_period: float = 1e-5,
+        block_period: float = 0.05,
         **config: Any,
     ) -> None:
         self.clock = clock or ManualClock()
         self.box = MemoryBox(
             axes={"x": limits, "y": limits},
             clock=self.clock,
-            block_period=0.05,
+            block_period=block_period,
             duty=duty,
             min_period=min_period,
         )
