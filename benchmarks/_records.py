@@ -30,7 +30,7 @@ class Verdict:
         stopped: at rest and disarmed in time.
         restored: settings are as found, and the guard is off.
         oddities: anything else that should not be.
-        notes: what was lost or duplicated.
+        notes: what was lost or duplicated, or flew on.
     """
 
     lost: int = 0
@@ -44,6 +44,11 @@ class Verdict:
     def good(self) -> bool:
         """Nothing to complain about."""
         return self == Verdict()
+
+    def flew_on(self, how: str) -> None:
+        """Something did not stop in time."""
+        self.stopped = False
+        self.notes.append(how)
 
     def count(self, what: str, expected: int, found: int) -> None:
         """Fewer than expected are lost, more are duplicated."""
