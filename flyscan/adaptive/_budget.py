@@ -21,6 +21,9 @@ LATE = 1.05
 class Budget(Policy):
     """Bounds the dose per pixel and in total, and the time.
 
+    The time is that of the flight's configuration; a flight ends when it is spent, also while
+    it holds. Lines get extra time only as far as all lines to come can still be flown.
+
     Dose is live time at nominal flux. A plan that would spend more than `pixel_dose` on a pixel
     is flown faster there; what is spent on passes flown again counts.
 
@@ -87,11 +90,14 @@ class Budget(Policy):
         if self.total_dose is not None and self._dose >= self.total_dose:
             return Finish(f"dose of {self._dose:.4g} s is spent, {self.total_dose:.4g} s allowed")
         line = self._line
-        if now.time_left is None or line is None or now.held:
+        if now.time_left is None or line is None:
             return None
-        if now.time_left <= 0:
+        ending = 0.0  # seconds from here until it has ended
+        if not (now.held or now.at_end):
+            ending = line.latency + line.block_period + now.velocity / line.acceleration
+        if now.time_left <= ending:
             return Finish("the time is spent")
-        if now.at_end or not line.velocity_in_flight:
+        if now.held or now.at_end or not line.velocity_in_flight:
             return None
         left = (line.stop - now.position) * line.direction
         needed = left / now.time_left

@@ -21,7 +21,7 @@ def line_context(line: Segment, scene: Scene, latency: float, extra: float) -> L
         line: as the path has it.
         scene: limits and abilities.
         latency: measured seconds from the end of a block to a command taking effect.
-        extra: time the line may take beyond the uniform one, as a share of that.
+        extra: seconds the line may take beyond the uniform one.
 
     Raises:
         ConfigurationError: the limits leave no speed or period for it.
@@ -54,7 +54,7 @@ def line_context(line: Segment, scene: Scene, latency: float, extra: float) -> L
         latency=latency,
         block_period=capture.block_period,
         turnaround=limit.settle,
-        extra_time=extra * line.duration,
+        extra_time=extra,
         channels=scene.channels,
         velocity_in_flight=motion.velocity_in_flight,
         profile_pieces=motion.profile_pieces if motion.profiles else 0,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigurationError, LimitError
-from ..flight import Clock, Frames, Helm, Pilot, RowFacts, Segment, Steered
+from ..flight import Clock, Frames, Helm, Pilot, Segment, Steered
 from ._composite import policy_from_dict, require_allowed
 from ._line_context import line_context
 from ._policy import (
@@ -28,7 +28,7 @@ from ._policy import (
 from ._rails import GuardRail
 from ._replay import Asked, Began, Ended, Event, SwitchedOff, Told
 from ._rows import Rows
-from ._rows_of import rows_of
+from ._rows_of import rows_in
 from ._seat import LocalSeat, Seat
 from ._shape import detour, profiled
 from ._steering import Decision, Steering
@@ -41,7 +41,6 @@ HELD_PERIOD = 0.1
 MOST_QUESTIONS = 50
 MOST_WAITING = 1000
 LATENCY_GUESS = 0.01
-FACTS = tuple(fact.name for fact in fields(RowFacts))
 
 
 class AdaptivePilot(Pilot):
@@ -80,6 +79,7 @@ class AdaptivePilot(Pilot):
         self._began: float | None = None
         self._holding = False
         self._braking = (0.0, 0.0)
+        self._uniform = 0.0
 
     @classmethod
     def configured(
@@ -125,6 +125,7 @@ class AdaptivePilot(Pilot):
                 remedy="name channels that the capture delivers",
             )
         first = self._suitable(scene.path.segment(0), scene.path.first_curve())
+        self._uniform = sum(scene.path.times(scene.limits))
         limit = scene.limits[first]
         rail = GuardRail(limit.low, limit.high, max_raise=self._config.max_raise)
         self._seat = self._seat_of(policy, rail)
@@ -175,7 +176,7 @@ class AdaptivePilot(Pilot):
             if self._off or line.fast is None or line.curved:
                 return line
             context = self._context = line_context(
-                line, self._helm.scene, self._latency, self._config.extra
+                line, self._helm.scene, self._latency, self._extra(line)
             )
             plan = self._plan = await self._sure.begin(context, now)
             self._called(Began(context, now))
@@ -189,6 +190,23 @@ class AdaptivePilot(Pilot):
                 self._decided(decision)
                 self._applied(decision, line.first_point, 0.0, refused=why)
             return planned
+
+    def _extra(self, line: Segment) -> float:
+        """Seconds the line may take beyond the uniform one."""
+        extra = self._config.extra * line.duration
+        left = self._time_left()
+        if left is None:
+            return extra
+        scene = self._helm.scene
+        uniform = self._uniform * (1 - line.first_point / scene.path.points)
+        last_rows = scene.capture.block_period * (scene.path.segment_count - line.index)
+        return min(extra, max(0.0, left - uniform - last_rows))
+
+    def _time_left(self) -> float | None:
+        limit = self._config.time_limit
+        if limit is None or self._began is None:
+            return limit
+        return limit - (self._helm.now() - self._began)
 
     async def end(self) -> None:
         left = MOST_QUESTIONS
@@ -224,30 +242,11 @@ class AdaptivePilot(Pilot):
         self._news.set()
 
     def _rows(self, frames: Frames) -> Iterator[Rows]:
-        """Frames as rows, cut where line or pass change."""
-        cuts = np.flatnonzero(np.diff(frames.segment)) + 1
-        for part in np.split(np.arange(len(frames)), cuts):
-            yield self._rows_of(frames, part)
-
-    def _rows_of(self, frames: Frames, part: np.ndarray[Any, Any]) -> Rows:
-        facts, columns = frames.facts, frames.block.columns
-        if facts is None:
-            raise ConfigurationError(
-                "frames carry no facts of their rows",
-                device="steering",
-                remedy="this is a defect of the flight; report it",
-            )
-        line = self._line
-        segment = int(frames.segment[part[0]])
-        return rows_of(
-            frames.first_frame + int(part[0]),
-            frames.point[part],
-            self._helm.row_seconds(frames)[part],
-            frames.block.exposure[part],
-            RowFacts(*(getattr(facts, name)[part] for name in FACTS)),
-            {name: column[part] for name, column in columns.items()},
+        return rows_in(
+            frames,
+            self._helm.row_seconds(frames),
+            lambda segment: self._line is None or self._helm.line_of(segment) != self._line.index,
             flux=self._config.i0 is not None,
-            other=line is None or self._helm.line_of(segment) != line.index,
         )
 
     async def _tell(self) -> None:
@@ -321,8 +320,6 @@ class AdaptivePilot(Pilot):
         ends = sorted((context.start, context.stop))
         position = min(max(position, ends[0]), ends[1]) if np.isfinite(position) else context.start
         step = velocity * context.period if context.trigger == "time" else self._step(context)
-        began = self._helm.now() if self._began is None else self._began
-        limit = self._config.time_limit
         return Situation(
             time=self._helm.now(),
             position=position,
@@ -333,7 +330,7 @@ class AdaptivePilot(Pilot):
             age=age,
             at_end=at_end,
             held=self._helm.held,
-            time_left=None if limit is None else limit - (self._helm.now() - began),
+            time_left=self._time_left(),
             monitors=self._helm.monitors(),
         )
 

@@ -6,15 +6,17 @@ the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 
 import numpy as np
 import numpy.typing as npt
 
-from ..flight import FloatArray, IntArray, RowFacts
+from ..errors import ConfigurationError
+from ..flight import FloatArray, Frames, IntArray, RowFacts
 from ._rows import Rows
 
-__all__ = ["CORRECTED", "rows_of"]
+__all__ = ["CORRECTED", "rows_in", "rows_of"]
 
 CORRECTED = "_corrected"
 """Ends the name of a channel's column of counts corrected for dead time."""
@@ -59,3 +61,38 @@ def rows_of(
         facts.passes + OTHER_LINE if other else facts.passes,
         np.zeros(len(point), np.bool_) if other else None,
     )
+
+
+def rows_in(
+    frames: Frames, time: FloatArray, other: Callable[[int], bool], *, flux: bool
+) -> Iterator[Rows]:
+    """Frames of a steered flight as rows, cut where the segment changes.
+
+    Args:
+        frames: with the facts of their rows.
+        time: as in :func:`rows_of`, for all of them.
+        other: whether a segment is of another line than the policy flies.
+        flux: whether the incident flux was measured.
+
+    Raises:
+        ConfigurationError: they have no facts.
+    """
+    facts, block = frames.facts, frames.block
+    if facts is None:
+        raise ConfigurationError(
+            "frames carry no facts of their rows",
+            device="steering",
+            remedy="this is a defect of the flight; report it",
+        )
+    cuts = np.flatnonzero(np.diff(frames.segment)) + 1
+    for part in np.split(np.arange(len(frames)), cuts):
+        yield rows_of(
+            frames.first_frame + int(part[0]),
+            frames.point[part],
+            time[part],
+            block.exposure[part],
+            RowFacts(*(getattr(facts, fact.name)[part] for fact in fields(RowFacts))),
+            {name: column[part] for name, column in block.columns.items()},
+            flux=flux,
+            other=other(int(frames.segment[part[0]])),
+        )
