@@ -287,7 +287,7 @@ def beam_figures(*, quick: bool) -> dict[str, Any]:
     Of losses and holds it is the fewest in one map; those that come while the flight waits for
     the beam anyway count as losses, too.
     """
-    lines, number = (12, 20) if quick else (300, 500)
+    lines, number = (12, 20) if quick else (360, 600)
     found: list[dict[str, Any]] = []
     for seed, trigger in enumerate(Trigger):
         still = fly_map(Beam(np.empty((0, 2))), trigger, lines=lines)

@@ -158,6 +158,11 @@ class SteeredFlight:
         rows = [e["row"] for e in self.events if e["event"] == "tuning"]
         return [row for row in rows if cause in (None, row["cause"])]
 
+    def records_in_order(self) -> list[dict[str, Any]]:
+        """All records in the file."""
+        assert isinstance(self.sink, MemorySink)
+        return list(self.sink.tuning)
+
     def records(self, event: str) -> list[dict[str, Any]]:
         """Records in the file."""
         assert isinstance(self.sink, MemorySink)

@@ -207,3 +207,23 @@ async def test_finishing_while_beam_is_away_ends_the_flight() -> None:
     await flight.fly()
     check_lit(flight)
     assert flight.clock.now() < 2.0
+
+
+@pytest.mark.parametrize("trigger", list(Trigger))
+async def test_rows_that_will_be_flown_again_are_told_to_nobody(trigger: Trigger) -> None:
+    flight = steered(dark((0.15, 0.17), (0.63, 0.66)), BeamGuard(), trigger)
+    await flight.fly()
+    check_lit(flight)
+    thrown_away = set(np.flatnonzero(~flight.kept).tolist())
+    told: set[int] = set()
+    holding = False
+    for record in flight.records_in_order():
+        if record["event"] == "decided":
+            kind = (record["decision"]["applied"] or {}).get("kind")
+            holding = kind == "hold" or (holding and kind != "resume")
+        elif record["event"] == "told":
+            frames = set(range(record["first"], record["stop"]))
+            assert not (holding and frames & thrown_away)
+            told |= frames
+    assert thrown_away & told, "the block with the loss was"
+    assert trigger is Trigger.TIME or thrown_away - told, "what came while it braked was not"

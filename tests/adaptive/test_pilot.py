@@ -290,6 +290,24 @@ async def test_slower_rows_by_time_need_more_points_which_are_added() -> None:
     assert np.diff(starts).max() < 0.6, "nothing of the line is left out"
 
 
+async def test_the_rest_of_a_stretched_line_changes_speed_from_what_it_is_flown_at() -> None:
+    policy = Scripted(script={0: [Retune("structure", velocity=25.0)]})
+
+    def ask(now: Situation) -> Proposal | None:
+        if now.next_point >= POINTS * LINES and not now.at_end and now.velocity < 29:
+            return Retune("less of it", velocity=30.0)
+        return Scripted.ask(policy, now)
+
+    policy.ask = ask  # type: ignore[method-assign]
+    r = Rehearsal(policy, Trigger.TIME, acceleration=1e5)
+    await r.fly()
+    r.check_accounts()
+    rest = np.concatenate([f.segment for f in r.sink.frames]) == LINES
+    lengths = np.abs(r.facts("stop") - r.facts("start"))[rest]
+    assert lengths[0] == pytest.approx(0.25, rel=0.05)
+    assert lengths[-3:] == pytest.approx(0.3, rel=0.02)
+
+
 async def test_speed_by_position_leaves_points_where_they_are() -> None:
     r = Rehearsal(Scripted(script={0: [Retune("slow", velocity=25.0)]}), Trigger.POSITION)
     await r.fly()
