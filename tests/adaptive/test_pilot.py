@@ -305,7 +305,8 @@ async def test_the_rest_of_a_stretched_line_changes_speed_from_what_it_is_flown_
     rest = np.concatenate([f.segment for f in r.sink.frames]) == LINES
     lengths = np.abs(r.facts("stop") - r.facts("start"))[rest]
     assert lengths[0] == pytest.approx(0.25, rel=0.05)
-    assert lengths[-3:] == pytest.approx(0.3, rel=0.02)
+    assert np.median(lengths) == pytest.approx(0.3, rel=0.02)
+    assert lengths.max() < 0.31
 
 
 async def test_speed_by_position_leaves_points_where_they_are() -> None:
