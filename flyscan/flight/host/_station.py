@@ -199,9 +199,7 @@ class Station:
             raise self._explained(flyer, exc) from exc
         return {"flight": number, "estimate": estimate}
 
-    async def _steered(
-        self, steering: Mapping[str, Any] | None
-    ) -> Callable[[int], Steered] | None:
+    async def _steered(self, steering: Mapping[str, Any] | None) -> Callable[[int], Steered] | None:
         """What makes the pilot of a flight; None for a flight without one.
 
         Raises:
