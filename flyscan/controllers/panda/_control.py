@@ -147,7 +147,8 @@ class ControlLink:
             async with asyncio.timeout(self._timeout):
                 self._writer.write(data)
                 await self._writer.drain()
-                while len(replies) < len(commands):
+            while len(replies) < len(commands):  # a slow box may need long for many requests
+                async with asyncio.timeout(self._timeout):
                     await self._receive(commands, replies)
         except TimeoutError as exc:
             waiting = commands[len(replies)].inp[0]

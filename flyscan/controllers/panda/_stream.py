@@ -86,8 +86,23 @@ class RowStream:
         return self._task is None or self._task.done()
 
     async def open(self) -> None:
-        """Connect before the box is armed, and start reading."""
-        await self._link.open()
+        """Connect before the box is armed, however often it takes, and start reading.
+
+        Raises:
+            ConnectionLostError, WatchdogError: nobody answered for as long as a connection that
+                is lost later would be tried again.
+        """
+        deadline = self._clock.now() + self._patience
+        while True:
+            try:
+                await self._link.open()
+                break
+            except (ConnectionLostError, WatchdogError):
+                self._link.close()
+                if self._clock.now() > deadline:
+                    raise
+            await self._clock.sleep(RETRY)
+            self._link = self._connect()
         self._task = asyncio.create_task(self._run(), name=f"{self._name}-rows")
 
     async def close(self) -> None:
