@@ -120,6 +120,19 @@ async def test_requests_of_one_call_are_answered_in_order():
         assert await control.values("PCOMP1.STEP") == ["100"]
 
 
+async def test_every_one_of_many_requests_has_its_own_time():
+    """Putting back the settings of a flight is one call of many requests."""
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readline():
+            await asyncio.sleep(0.02)  # what a busy box takes; nothing to wait for
+            writer.write(b"OK\n")
+
+    async with link(slow, timeout=0.2) as control:
+        replies = await control.run(*(f"BITS.A={n % 2}" for n in range(20)))
+        assert len(replies) == 20
+
+
 async def test_requests_go_out_before_the_first_answer_comes():
     box = Box()
     box.gate.clear()

@@ -56,15 +56,6 @@ async def test_data_port_away_while_preparing_is_waited_for(tmp_path: FilePath, 
         await st.check_exact(path)
 
 
-async def test_many_requests_to_a_slow_box_have_their_time_one_by_one(tmp_path: FilePath):
-    """Putting settings back is one exchange of many lines."""
-    async with station(tmp_path, panda={"timeout": 0.4}) as st:
-        path = snake()
-        st.fault("slow_replies", box="panda", delay=0.05)
-        await st.fly(path)
-        await st.check_exact(path)
-
-
 async def test_data_port_cut_in_a_turnaround_loses_nothing(tmp_path: FilePath):
     async with station(tmp_path) as st:
         path = snake(lines=3)

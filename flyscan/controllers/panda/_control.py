@@ -28,7 +28,7 @@ class ControlLink:
         name: the capture's name, for messages.
         host: address of the box.
         port: its control port.
-        timeout: seconds for connecting and for the answers of one call.
+        timeout: seconds for connecting, and for each answer of a call.
         patience: seconds after its loss for which a connection is tried again.
         clock: what these seconds are measured with; real time if not given.
     """
