@@ -77,7 +77,7 @@ class Rehearsal(Stage):
         self.host.listener = self.pilot.on_event
         self.clock.tell = TellingSink.tell = self.pilot.tell
         self._flying = self.host.run(self.pilot.fly())
-        self.RE.state_hook = lambda new, old: self._tell()
+        self.RE.state_hook = lambda new, old: self._state(new)
         self.limits = self.host.run(self.box.motion.limits()).result(PATIENCE)
         self.found = self.settings()
 
@@ -112,6 +112,11 @@ class Rehearsal(Stage):
         if self.pilot.waiting:
             self._loop.call_soon_threadsafe(self.pilot.tell)
 
+    def _state(self, new: str) -> None:
+        if new == "paused":
+            self.pilot.held = True
+        self._tell()
+
     def _document(self, name: str, document: dict[str, Any]) -> None:
         super()._document(name, document)
         if name == "stream_datum":
@@ -122,6 +127,8 @@ class Rehearsal(Stage):
             self.collecting = True
         elif msg.command in ("stop", "unstage") or msg.args == ("disarmed",):
             self.collecting = False
+        elif msg.command == "wait_for":
+            self.pilot.held = True
         super()._message(msg)
         self._tell()
 
@@ -165,7 +172,8 @@ class Rehearsal(Stage):
     def _holds(self) -> bool:
         """Between its checkpoints the RunEngine only remembers that it is to pause.
 
-        A hold may be over before it is looked at: at rest it takes no time of the clock.
+        A hold may be over before it is looked at: at rest it takes no time of the clock. Before
+        there is a flight only the RunEngine is held.
         """
         state = State(self.pilot.state)
         waiting = state in (State.PREPARING, State.READY) and self.RE.deferred_pause_requested
