@@ -112,6 +112,8 @@ class Sessions:
             verdict = judge(stage, scene, normal, self._points(scene.plan))
             if error is not None and scene.kind not in ("error", "sigterm_host"):
                 verdict.oddities.append(repr(error))
+        elif stage.pilot.complaints:
+            verdict = Verdict(oddities=["it was over too soon", *stage.pilot.complaints])
         if scene.kind == "sigterm_host" or too_late or (verdict and not verdict.good):
             self._runs = RUNS_PER_SESSION
         if stage.file:
