@@ -78,7 +78,7 @@ def session(
         options: of ``flyscan-sim nanoprobe``.
         adapt: changes the demo's host configuration.
     """
-    with tempfile.TemporaryDirectory() as folder, SimulatedNanoprobe(*options) as probe:
+    with tempfile.TemporaryDirectory() as folder, SimulatedNanoprobe(*options, here=False) as probe:
         config = probe.host_config
         adapt(config)
         flown = Session(ProcessHost(config), FilePath(folder))

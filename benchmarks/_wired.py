@@ -339,7 +339,7 @@ def wired(grid: Grid) -> Iterator[Callable[[Job], tuple[str, Verdict]]]:
         tempfile.TemporaryDirectory() as folder,
         mock.patch.dict(os.environ, {"XDG_STATE_HOME": f"{folder}/state"}),
         quiet(),
-        SimulatedNanoprobe() as probe,
+        SimulatedNanoprobe(here=False) as probe,
     ):
         sessions = Sessions(Path(folder), grid, probe)
         try:

@@ -95,7 +95,9 @@ def answers(block_period: float, seconds: float) -> Answers:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
     with ExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory())
-        probe = stack.enter_context(SimulatedNanoprobe("--block-period", str(block_period)))
+        probe = stack.enter_context(
+            SimulatedNanoprobe("--block-period", str(block_period), here=False)
+        )
         ports, noted = stack.enter_context(
             relayed(probe.ready["panda"]["data_port"], probe.ready["gcs_c863"]["port"])
         )

@@ -153,8 +153,10 @@ def _run_with_pause(RE: Any, plan: Any) -> int:  # noqa: N803
     ours = threading.Event()
 
     def pause() -> None:
-        ours.set()
-        RE.request_pause()
+        # A pause that the user has asked for by Ctrl-C waits for a checkpoint: it is not ours.
+        if RE.state == "running" and not RE.deferred_pause_requested:
+            ours.set()
+            RE.request_pause()
 
     timer = threading.Timer(PAUSE_AFTER, pause)
     timer.start()

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from ..controllers.epics import use_channel_access
-from ..errors import ConnectionLostError
+from ..errors import ConfigurationError, ConnectionLostError
 
 __all__ = ["SimulatedNanoprobe", "host_config"]
 
@@ -79,19 +79,21 @@ def host_config(ready: dict[str, Any]) -> dict[str, Any]:
 class SimulatedNanoprobe:
     """Runs ``flyscan-sim nanoprobe``, for the length of a ``with`` block or by hand.
 
-    Starting it points this process' Channel Access at the simulated IOC, so start it before
-    anything uses EPICS.
+    Starting it points the Channel Access of this process, and of those it starts, at the
+    simulated IOC, so start it before anything uses EPICS.
 
     Args:
         options: more command line options of ``flyscan-sim nanoprobe``.
+        here: False if only flight hosts in processes of their own will use EPICS.
 
     Attributes:
         ready: the end points it printed.
         host_config: configuration for a flight host.
     """
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, here: bool = True) -> None:
         self._options: Sequence[str] = options
+        self._here = here
         self._process: subprocess.Popen[str] | None = None
         self.ready: dict[str, Any] = {}
 
@@ -104,6 +106,7 @@ class SimulatedNanoprobe:
 
         Raises:
             ConnectionLostError: it ended before it was ready.
+            ConfigurationError: this process uses Channel Access already, with other servers.
         """
         command = [sys.executable, "-m", "flyscan_sim", "nanoprobe", "--exit-with-parent"]
         self._process = subprocess.Popen(
@@ -124,7 +127,11 @@ class SimulatedNanoprobe:
             )
         self.ready = json.loads(line)
         ca = self.ready["ca"]
-        use_channel_access(f"{ca['host']}:{ca['port']}")
+        try:
+            use_channel_access(f"{ca['host']}:{ca['port']}", here=self._here)
+        except ConfigurationError:
+            self.stop()
+            raise
         return self
 
     def stop(self) -> None:

@@ -32,6 +32,17 @@ def test_servers_are_named_without_broadcast() -> None:
     assert printed.strip() == "127.0.0.1:5064 gateway:5064 NO"
 
 
+def test_processes_started_later_can_be_pointed_elsewhere() -> None:
+    printed = run(
+        "use('127.0.0.1:5064')\n"
+        "import aioca\n"
+        "use('127.0.0.1:5066', here=False)\n"
+        "print(os.environ['EPICS_CA_ADDR_LIST'])"
+    )
+
+    assert printed.strip() == "127.0.0.1:5066"
+
+
 def test_changing_it_later_is_refused() -> None:
     printed = run(
         "use('127.0.0.1:5064')\n"

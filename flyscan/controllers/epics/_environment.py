@@ -10,7 +10,7 @@ from ...errors import ConfigurationError
 __all__ = ["use_channel_access"]
 
 
-def use_channel_access(*servers: str, broadcast: bool = False) -> None:
+def use_channel_access(*servers: str, broadcast: bool = False, here: bool = True) -> None:
     """Say where Channel Access looks for IOCs; call it before anything imports ``aioca``.
 
     The CA library reads ``EPICS_CA_ADDR_LIST`` and ``EPICS_CA_AUTO_ADDR_LIST`` once, when its
@@ -22,6 +22,8 @@ def use_channel_access(*servers: str, broadcast: bool = False) -> None:
     Args:
         servers: ``"host:port"`` of each IOC or gateway, e.g. ``"127.0.0.1:5064"``.
         broadcast: search on the broadcast address of every network interface as well.
+        here: False if only processes started from now on, such as a flight host, will use
+            Channel Access, whatever this one does already.
 
     Raises:
         ConfigurationError: aioca has been imported already with other settings.
@@ -30,7 +32,7 @@ def use_channel_access(*servers: str, broadcast: bool = False) -> None:
         "EPICS_CA_ADDR_LIST": " ".join(servers),
         "EPICS_CA_AUTO_ADDR_LIST": "YES" if broadcast else "NO",
     }
-    if "aioca" in sys.modules and any(os.environ.get(k) != v for k, v in wanted.items()):
+    if here and "aioca" in sys.modules and any(os.environ.get(k) != v for k, v in wanted.items()):
         raise ConfigurationError(
             f"Channel Access is in use already and cannot be pointed at {' '.join(servers)}",
             device="EPICS_CA_ADDR_LIST",
