@@ -102,6 +102,7 @@ class Flyer(
         self._rows_total = 0
         self._prepared: tuple[str, AsyncStatus[None]] | None = None
         self._in_flight = False
+        self._held = False
         self._told_to_stop = False
         self._ended: asyncio.Event = asyncio.Event()
         self._progress: asyncio.Event = asyncio.Event()
@@ -238,6 +239,9 @@ class Flyer(
         if self._file is not None:
             self._file = None
             await self._host.call("close_run", flyer=self._rig)
+        elif self._held:  # paused before there was a file, and ended: the next run is not to wait
+            await self._host.call("release", flyer=self._rig, reason=PAUSE)
+        self._held = False
 
     # --- flying ----------------------------------------------------------------------------
 
@@ -362,6 +366,7 @@ class Flyer(
 
     async def _rest(self) -> None:
         """Hold, with a limit; the RunEngine waits for this without one."""
+        self._held = True
         hold = asyncio.ensure_future(self._host.call("hold", flyer=self._rig, reason=PAUSE))
         await asyncio.wait((hold,), timeout=HOLD_TIMEOUT)
         if not hold.done():
@@ -395,6 +400,7 @@ class Flyer(
         if self._staged:
             try:
                 await self._host.call("release", flyer=self._rig, reason=PAUSE)
+                self._held = False
             except FlyscanError as exc:
                 self._give_up(exc)
 
