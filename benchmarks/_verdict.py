@@ -9,7 +9,7 @@ from flyscan.flight import State
 
 from ._pilot import Strike
 from ._records import Verdict, judge_places, judge_records, own_run
-from ._rehearsal import Rehearsal
+from ._rehearsal import Rehearsal, Rest
 from ._scenes import Scene, Undisturbed
 from ._stage import DEFERRED, RESUMED
 
@@ -47,7 +47,7 @@ def _judge_hardware(verdict: Verdict, stage: Rehearsal, scene: Scene, *, ended: 
     verdict.stopped = not (
         stage.box.motion.moving
         or stage.box.capture.settings["armed"] != "0"
-        or any(rest.moving for rest in stage.rests)
+        or any(_moves_on(stage, rest) for rest in stage.rests)
         or any(
             _late(stage, blow.kind, strike)
             for blow, strike in zip(scene.blows, stage.pilot.strikes, strict=True)
@@ -64,6 +64,12 @@ def _latest(stage: Rehearsal, strike: Strike) -> float:
         for axis, track in stage.box.motion.trajectories.items()
     )
     return strike.when + stage.block_period + braking + SLACK
+
+
+def _moves_on(stage: Rehearsal, rest: Rest) -> bool:
+    """Whether it moved at a pause for another reason than that it was just being stopped."""
+    before = [strike for strike in stage.pilot.strikes if strike.when <= rest.noted]
+    return rest.moving and not (before and rest.since <= _latest(stage, before[-1]))
 
 
 def _late(stage: Rehearsal, kind: str, strike: Strike) -> bool:

@@ -224,6 +224,20 @@ def test_ended_while_paused_during_preparation(kind: str, stage: Rehearsal, time
     stage.check_complete(FRAMES)
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("command", ["stage", "open_run"])
+@pytest.mark.parametrize("kind", ["abort", "halt"])
+def test_ended_while_paused_before_anything_is_prepared_leaves_the_next_run_free(
+    kind: str, command: str, stage: Rehearsal
+) -> None:
+    stage.at_message(command, "pause")
+    stage.run(snake(stage), paused=getattr(stage, kind))
+    assert len(stage.rests) == 1
+    stage.check_safe()
+    stage.run(snake(stage))
+    stage.check_complete(FRAMES)
+
+
 @pytest.mark.parametrize("kind", [*ENDED, "error"])
 def test_ended_after_a_resume(kind: str, stage: Rehearsal, times: Times) -> None:
     stage.at(times.frames[3] + 1e-6, "pause")
