@@ -101,9 +101,7 @@ class Flyer(
         self._kept = 0
         self._rows_total = 0
         self._prepared: tuple[str, AsyncStatus[None]] | None = None
-        self._in_flight = False
-        self._held = False
-        self._told_to_stop = False
+        self._in_flight = self._held = self._told_to_stop = False
         self._ended: asyncio.Event = asyncio.Event()
         self._progress: asyncio.Event = asyncio.Event()
         self._error: FlyscanError | None = None
@@ -206,7 +204,7 @@ class Flyer(
                 "is not connected", device=self.name, remedy="connect it, e.g. with init_devices()"
             )
         self._staged = True
-        self._told_to_stop = False
+        self._held = self._told_to_stop = False
         self._file, self._documents = None, None
         self._flushed = self._kept = 0
         self._error = None
@@ -241,7 +239,6 @@ class Flyer(
             await self._host.call("close_run", flyer=self._rig)
         elif self._held:  # paused before there was a file, and ended: the next run is not to wait
             await self._host.call("release", flyer=self._rig, reason=PAUSE)
-        self._held = False
 
     # --- flying ----------------------------------------------------------------------------
 
@@ -400,7 +397,6 @@ class Flyer(
         if self._staged:
             try:
                 await self._host.call("release", flyer=self._rig, reason=PAUSE)
-                self._held = False
             except FlyscanError as exc:
                 self._give_up(exc)
 
