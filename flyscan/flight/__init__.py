@@ -14,6 +14,7 @@ from ._pilot import Helm, Pilot, Scene, Steered
 from ._points import Points
 from ._recorder import FlightOptions, Listener
 from ._segment import Segment, Trigger
+from ._shutter import Shutter
 from ._state import State
 from ._sweep import Sweep, plan_sweep, rest_to_rest
 from ._watchdog import cancel, shielded, within
@@ -50,6 +51,7 @@ __all__ = [
     "ScaledClock",
     "Scene",
     "Segment",
+    "Shutter",
     "Sink",
     "State",
     "Steered",

@@ -24,6 +24,7 @@ from ._path import Path
 from ._pilot import Pilot, Scene, Steered
 from ._recorder import FlightOptions, Listener, Recorder
 from ._route import Route
+from ._shutter import Shutter
 from ._state import Event, State
 from ._status import Status
 from ._sweep import plan_sweep
@@ -51,6 +52,7 @@ class Flight:
         journal: where to note what a later process must put back if this one is killed.
         steered: what steers it; None for a flight that goes as planned.
         dead_times: of detectors whose counts are to be corrected.
+        shutter: keeps the beam off while no rows are taken; None if there is none.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Flight:
         journal: Journal | None = None,
         steered: Steered | None = None,
         dead_times: DeadTimes | None = None,
+        shutter: Shutter | None = None,
     ) -> None:
         self._motion = motion
         self._capture = capture
@@ -98,6 +101,7 @@ class Flight:
         self._steered = steered
         self._pilot: Pilot | None = None
         self._wheel: Wheel | None = None
+        self._shutter = shutter
         self._dead_times = dead_times or DeadTimes("flight", {})
         self._recorder = Recorder(
             capture,
@@ -121,6 +125,7 @@ class Flight:
             self._status,
             self._options,
             self._changed,
+            shutter,
         )
         self._preparing: asyncio.Task[None] | None = None
         self._flying: asyncio.Task[None] | None = None
@@ -386,7 +391,8 @@ class Flight:
         complaints are secondary to the cause.
         """
         self._recorder.winding_up = True
-        await asyncio.gather(self._motion.stop(), self._capture.stop(), return_exceptions=True)
+        stops = [self._motion.stop(), self._capture.stop(), self._shut()]
+        await asyncio.gather(*stops, return_exceptions=True)
         if intake is not None and not intake.done():
             timer = asyncio.ensure_future(
                 self._clock.sleep(self._capture.capabilities.block_period + 2.0)
@@ -400,10 +406,15 @@ class Flight:
     def _closing_steps(self) -> tuple[Callable[[], Awaitable[None]], ...]:
         return (
             self._leave_helm,
+            self._shut,
             self._recorder.finish,
             lambda: self._belongings.restore(self._motion),
             lambda: self._belongings.restore(self._capture),
         )
+
+    async def _shut(self) -> None:
+        if self._shutter is not None:
+            await self._shutter.shut()
 
     async def _leave_helm(self) -> None:
         if self._pilot is not None and self._wheel is not None:

@@ -22,6 +22,7 @@ from ._monitor import Monitor
 from ._path import Path
 from ._pilot import Steered
 from ._recorder import FlightOptions, Listener
+from ._shutter import Shutter
 from ._state import State
 
 __all__ = ["Rig"]
@@ -37,6 +38,7 @@ class Rig:
         alignments: axes whose encoders are aligned before the first flight of a run.
         journal: where flights note what to put back if the process is killed.
         dead_times: channel to the seconds its detector is blind after a count.
+        shutter: keeps the beam off while no rows are taken.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class Rig:
         alignments: Mapping[str, Alignment] | None = None,
         journal: Journal | None = None,
         dead_times: Mapping[str, float] | None = None,
+        shutter: Shutter | None = None,
     ) -> None:
+        self.shutter = shutter
         self.name = name
         self.motion = motion
         self.capture = capture
@@ -77,7 +81,7 @@ class Rig:
 
     async def connect(self) -> None:
         """Connect every box; all are tried before the first error is raised."""
-        boxes = (self.motion, self.capture, *self.monitors)
+        boxes = self._boxes()
         results = await asyncio.gather(*(b.connect() for b in boxes), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
@@ -89,7 +93,7 @@ class Rig:
         try:
             await self.close_run()
         finally:
-            for box in (self.motion, self.capture, *self.monitors):
+            for box in self._boxes():
                 await box.close()
 
     @property
@@ -209,6 +213,7 @@ class Rig:
             journal=self._journal,
             steered=None if steered is None else steered(self._epoch_ns),
             dead_times=self._dead_times,
+            shutter=self.shutter,
         )
         await flight.prepare()
         self._flights += 1
@@ -261,6 +266,11 @@ class Rig:
             self._holds.clear()
             if sink is not None:
                 await sink.close()
+
+    def _boxes(self) -> tuple[Motion | Capture | Monitor | Shutter, ...]:
+        """Everything to connect to."""
+        shutters = () if self.shutter is None else (self.shutter,)
+        return (self.motion, self.capture, *self.monitors, *shutters)
 
     def _channels(self) -> tuple[Channel, ...]:
         """Every column of the rows."""

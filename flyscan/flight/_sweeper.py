@@ -20,6 +20,7 @@ from ._pilot import Pilot
 from ._recorder import FlightOptions, Recorder
 from ._route import Route
 from ._segment import Segment, Trigger
+from ._shutter import Shutter
 from ._state import Event, State
 from ._status import Status
 from ._sweep import Sweep, plan_sweep
@@ -57,7 +58,9 @@ class Sweeper:
         status: Status,
         options: FlightOptions,
         changed: Changed,
+        shutter: Shutter | None = None,
     ) -> None:
+        self._shutter = shutter
         self._motion = motion
         self._capture = capture
         self._clock = clock
@@ -311,6 +314,8 @@ class Sweeper:
             point = await self._note_triggers(account, await self._capture.end(sweep))
             if point < part.end_point and self._status.may_fly:
                 point = await self._fell_short(part, point, account)
+        if self._shutter is not None:
+            await self._shutter.shut()
         account.spend("line", self._clock.now() - began)
         return point
 
@@ -354,6 +359,8 @@ class Sweeper:
             self._counted_to, self._begun = sweep.from_point, sweep.segment
             account.spend("reconfiguration", self._clock.now() - began)
             account.sweeps += 1
+            if self._shutter is not None:
+                await self._shutter.open()
             self._advance = Advance(sweep, self._clock.now())
             if not sweep.static:
                 await self._motion.start(sweep)

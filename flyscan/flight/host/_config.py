@@ -51,6 +51,7 @@ class FlyerConfig:
             motor's position and verified by a small move before the first flight of a run.
         dead_times: channel to the seconds its detector is blind after a count; a column
             ``CHANNEL_corrected`` is added.
+        shutter: the controller that keeps the beam off while no rows are taken; None for none.
     """
 
     motion: str
@@ -59,6 +60,7 @@ class FlyerConfig:
     options: Mapping[str, float] = field(default_factory=dict[str, float])
     align: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
     dead_times: Mapping[str, float] = field(default_factory=dict[str, float])
+    shutter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class HostConfig:
                     f.get("options", {}),
                     f.get("align", {}),
                     f.get("dead_times", {}),
+                    f.get("shutter"),
                 )
                 for name, f in data["flyers"].items()
             }
@@ -131,6 +134,7 @@ class HostConfig:
                     "options": dict(f.options),
                     "align": {axis: dict(a) for axis, a in f.align.items()},
                     "dead_times": dict(f.dead_times),
+                    "shutter": f.shutter,
                 }
                 for n, f in self.flyers.items()
             },

@@ -347,6 +347,7 @@ class Station:
             {axis: Alignment(**a) for axis, a in config.align.items()},
             self._journal,
             config.dead_times,
+            None if config.shutter is None else self._controller(config.shutter),
         )
 
     def _controller(self, reference: str) -> Any:
