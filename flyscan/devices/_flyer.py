@@ -215,8 +215,7 @@ class Flyer(
 
     def unstage(self) -> AsyncStatus[None]:
         """Stop what flies, close the file, put settings back; the stop is under way on return."""
-        self._staged = False
-        self._in_flight = False
+        self._staged = self._in_flight = False
         self._told_to_stop = True
         self.guard.relax()
         if self._unstaging is None or self._unstaging.done:
