@@ -79,13 +79,13 @@ def scatter(
     Args:
         setup: makes what does one job after the other; called in each process, picklable.
         jobs: picklable, and telling by their ``str``.
-        processes: how many; with 1 the calling process does them all.
+        processes: how many; without any the calling process does them all.
         seconds: for one job.
 
     Raises:
         CrewError: a process died or hung or a job raised; it says in which job.
     """
-    if processes == 1:
+    if not processes:
         with setup() as work:
             for job in jobs:
                 yield job, work(job)

@@ -65,10 +65,11 @@ def main(argv: list[str]) -> dict[str, Any]:
     options = _parser().parse_args(argv)
     kinds = options.kinds or (WIRED_KINDS if options.sockets else KINDS)
     if options.sockets:
-        runs, jobs = options.runs or 30, options.jobs or 1
+        runs, jobs = options.runs or 30, 1 if options.jobs is None else options.jobs
         setup: Any = partial(wired, Grid(options.lines or 4, options.points or 20, 0.005))
     else:
-        runs, jobs = options.runs or 1000, options.jobs or 2 * (os.cpu_count() or 1)
+        per_cpu = 2 * (os.cpu_count() or 1)
+        runs, jobs = options.runs or 1000, per_cpu if options.jobs is None else options.jobs
         setup = partial(rehearsals, Grid(options.lines or 10, options.points or 20, 0.01))
     numbers = range(options.first, options.first + runs)
     wanted = [Run(kind, number, options.seed) for number in numbers for kind in kinds]
@@ -88,7 +89,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--points", type=int, help="points of a line")
     parser.add_argument("--seed", type=int, default=0, help="fixes the moments")
     parser.add_argument("--first", type=int, default=0, help="number of the first run of a kind")
-    parser.add_argument("--jobs", type=int, help="processes; 2 per processor, 1 over sockets")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        help="processes: 2 per processor, or 1 over sockets; 0 for none but this one",
+    )
     return parser
 
 

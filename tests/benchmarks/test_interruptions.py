@@ -23,7 +23,7 @@ from flyscan.devices._documents import StreamDocuments
 from flyscan.testing._memory_capture import MemoryCapture
 from flyscan.testing._memory_motion import MemoryMotion
 
-SMALL = ["--lines", "2", "--points", "5", "--jobs", "1"]
+SMALL = ["--lines", "2", "--points", "5", "--jobs", "0"]
 ZEROS = {"lost": 0, "duplicated": 0, "not_stopped": 0, "not_restored": 0}
 
 
@@ -202,8 +202,9 @@ def squares() -> Iterator[Callable[[int], int]]:
     yield work
 
 
-def test_jobs_are_shared_out_and_all_come_back():
-    assert sorted(scatter(squares, range(20), 2)) == [(n, n * n) for n in range(20)]
+@pytest.mark.parametrize("processes", [0, 1, 2])
+def test_jobs_are_shared_out_and_all_come_back(processes: int):
+    assert sorted(scatter(squares, range(20), processes)) == [(n, n * n) for n in range(20)]
 
 
 @pytest.mark.parametrize(
