@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--jobs",
         type=int,
-        help="processes: 2 per processor, or 1 over sockets; 0 for none but this one",
+        help="processes; 0: none but this one",
     )
     return parser
 
