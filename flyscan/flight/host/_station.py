@@ -39,7 +39,7 @@ EventSink = Callable[[str, dict[str, Any]], None]
 Method = Callable[..., Awaitable[Any]]
 T = TypeVar("T")
 
-ENDING = frozenset({"status", "stop", "stop_all", "close_run", "axis_stop"})
+ENDING = frozenset({"status", "release", "stop", "stop_all", "close_run", "axis_stop"})
 """Requests that make sense while a host ends."""
 
 
