@@ -367,6 +367,14 @@ def test_host_told_to_end_says_why(stage: Rehearsal, times: Times) -> None:
     assert stage.exit_status == "fail"
 
 
+def test_host_ends_while_a_run_is_paused_that_has_nothing_prepared(stage: Rehearsal) -> None:
+    stage.at_message("open_run", "pause")
+    with pytest.raises(HostError, match="the flight host was ended by SIGTERM"):
+        stage.run(snake(stage), paused=stage.sigterm_host)
+    assert stage.exit_status == "fail"
+    stage.check_safe()
+
+
 def test_host_gone_by_the_time_it_is_told_to_stop_leaves_no_frame_undescribed(
     stage: Rehearsal, times: Times, monkeypatch: pytest.MonkeyPatch
 ) -> None:
