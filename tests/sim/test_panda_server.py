@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import numpy as np
 import pytest
@@ -568,6 +569,22 @@ async def test_restart_loses_configuration_and_connections(lab: Lab) -> None:
     await lab.connect()
     assert await lab.control.get("PCOMP1.STEP") == "0"
     assert await lab.control.get("*PCAP.STATUS") == "Idle 0 0"
+
+
+async def test_a_line_cut_as_it_is_connected_is_not_left_hanging(lab: Lab) -> None:
+    address = "127.0.0.1", lab.server.control_port
+    for turn in range(12):  # some of them between accepting a client and serving it
+        sock = socket.create_connection(address)
+        for _ in range(turn):
+            await asyncio.sleep(0)
+        await lab.server.restart()
+        reader, writer = await asyncio.open_connection(sock=sock)
+        writer.write(b"*IDN?\n")
+        async with asyncio.timeout(10):
+            with suppress(ConnectionResetError):
+                answer = await reader.readline()
+                assert answer == b"" or answer.startswith(b"OK =PandA SW")
+        writer.close()
 
 
 async def test_who_lists_clients(lab: Lab) -> None:

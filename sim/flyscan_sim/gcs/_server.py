@@ -116,19 +116,17 @@ class GcsServer:
         # A task of our own: asyncio before 3.12 reports it as an error if its own is cancelled.
         task = asyncio.create_task(self._serve(reader, writer), name=f"gcs {self.port} client")
         self._clients[task] = writer
-        task.add_done_callback(self._clients.pop)
+        # A task that is cancelled before it has begun comes to no clean-up of its own.
+        task.add_done_callback(lambda done: self._clients.pop(done).transport.abort())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         decoder = RequestDecoder()
-        try:
-            # A client that goes away ends its connection, nothing else.
-            with contextlib.suppress(ConnectionError):
-                while data := await reader.read(65536):
-                    for request in decoder.feed(data):
-                        writer.write(await self._reply(request))
-                        await writer.drain()
-        finally:
-            writer.transport.abort()
+        # A client that goes away ends its connection, nothing else.
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                for request in decoder.feed(data):
+                    writer.write(await self._reply(request))
+                    await writer.drain()
 
     async def _reply(self, request: Request) -> bytes:
         clock, faults = self._world.clock, self._world.faults

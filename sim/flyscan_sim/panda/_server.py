@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import Server, StreamReader, StreamWriter
 from collections.abc import Callable, Coroutine, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,7 @@ IDLE_S = 1.0
 LINE_LIMIT = 1 << 22
 
 FloatArray = NDArray[np.float64]
+Serve = Callable[[StreamReader, StreamWriter], Coroutine[Any, Any, None]]
 _NONE: FloatArray = np.empty(0)
 
 
@@ -172,24 +173,20 @@ class PandaServer:
         self._power_on()
         self._kick.set()
 
-    async def _listen(self, serve: Callable[..., Coroutine[Any, Any, None]], port: int) -> Server:
+    async def _listen(self, serve: Serve, port: int) -> Server:
         def accept(reader: StreamReader, writer: StreamWriter) -> None:
-            task = asyncio.create_task(self._hold(serve(reader, writer), writer))
+            def close(done: asyncio.Task[None]) -> None:
+                del self._connections[done]
+                writer.close()
+
+            task = asyncio.create_task(_until_it_breaks(serve, reader, writer))
             self._connections[task] = serve.__name__
-            task.add_done_callback(lambda done: self._connections.pop(done, None))
+            # A task that is cancelled before it has begun comes to no clean-up of its own.
+            task.add_done_callback(close)
 
         server = await asyncio.start_server(accept, self._host, port, limit=LINE_LIMIT)
         self._listeners.append(server)
         return server
-
-    async def _hold(self, serving: Coroutine[Any, Any, None], writer: StreamWriter) -> None:
-        """Serve one connection and close it, whatever ends it."""
-        try:
-            await serving
-        except ConnectionError:
-            return  # the client's end of the matter
-        finally:
-            writer.close()
 
     # Connections
 
@@ -327,3 +324,9 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _until_it_breaks(serve: Serve, reader: StreamReader, writer: StreamWriter) -> None:
+    """Serve one connection; that its client breaks it is the client's end of the matter."""
+    with suppress(ConnectionError):
+        await serve(reader, writer)
