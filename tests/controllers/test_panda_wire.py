@@ -133,6 +133,21 @@ async def test_every_one_of_many_requests_has_its_own_time():
         assert len(replies) == 20
 
 
+async def test_a_connection_that_falls_silent_is_made_anew():
+    """So a network that swallows packets looks: nobody closes anything."""
+    answering = Box({"PCOMP1.STEP?": ["OK =7"]})
+    connections = 0
+
+    async def swallowing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await (reader.read() if connections == 1 else answering(reader, writer))
+
+    async with link(swallowing, timeout=0.05) as control:
+        assert await control.values("PCOMP1.STEP") == ["7"]
+    assert connections == 2
+
+
 async def test_requests_go_out_before_the_first_answer_comes():
     box = Box()
     box.gate.clear()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import cast
 
-from ...errors import ConnectionLostError, ControllerError, WatchdogError
+from ...errors import ConnectionLostError, ControllerError, FlyscanError, WatchdogError
 from ...flight import Clock, RealClock
 from ._pandablocks import CommandError, ControlConnection, NoContextAvailableError, Raw
 from ._text import Reply, Request
@@ -20,8 +20,8 @@ class ControlLink:
     """One connection to the control port.
 
     Requests of one :meth:`run` go out in one piece and are answered in order, so a
-    reconfiguration costs one round trip. A broken connection is made again, and what was under
-    way is sent again. Once that has been tried in vain for as long as it may take, further
+    reconfiguration costs one round trip. A broken or silent connection is made again, and what
+    was under way is sent again. Once that has been tried in vain for as long as it may take, further
     calls try once only, so that the end of a flight does not wait for a box that is gone.
 
     Args:
@@ -91,7 +91,7 @@ class ControlLink:
 
         Raises:
             ConnectionLostError: the connection broke and could not be remade.
-            WatchdogError: no answer in time.
+            WatchdogError: no answer in time, over a new connection either.
             ControllerError: a request was refused, or the answer was no PandA's.
         """
         async with self._lock:
@@ -104,10 +104,13 @@ class ControlLink:
         return [r.value for r in await self.run(*(f"{f}?" for f in fields))]
 
     async def _persistently(self, requests: tuple[Request, ...]) -> list[Reply]:
-        """Exchange; over a new connection as soon as there is one, if the present one breaks."""
+        """Exchange; over a new connection as soon as there is one, if the present one breaks.
+
+        Silence may be a connection whose packets are swallowed, which nobody closes: once more.
+        """
         try:
             return await self._exchange(requests)
-        except ConnectionLostError as exc:
+        except (ConnectionLostError, WatchdogError) as exc:
             lost = exc
         if self._lost_at is None:
             self._lost_at = self._clock.now()
@@ -193,7 +196,7 @@ class ControlLink:
             raise ControllerError(str(result), device=self.name, remedy="report this")
         return Reply(self.name, command.inp[0], tuple(cast(list[str], result)))
 
-    def _gone(self, lost: ConnectionLostError, last: ConnectionLostError) -> ConnectionLostError:
+    def _gone(self, lost: FlyscanError, last: ConnectionLostError) -> ConnectionLostError:
         return ConnectionLostError(
             f"{lost.problem}; not remade within {self._patience:g} s ({last.problem})",
             device=self.name,
