@@ -6,10 +6,12 @@ Then some lines across it that are flown as fast as what they show allows.
 from __future__ import annotations
 
 import asyncio
+import signal
 import tempfile
 import threading
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -22,7 +24,7 @@ from ophyd_async.core import StaticPathProvider, UUIDFilenameProvider, init_devi
 from ..devices import Flyer
 from ..errors import StorageError
 from ..flight.host import ProcessHost
-from ..plans import adaptive_fly_grid, fly_grid
+from ..plans import EndingHandler, adaptive_fly_grid, fly_grid
 from ..storage import check_file, kept_frames, read_ledger, read_tuning
 from ._nanoprobe import SimulatedNanoprobe
 from ._picture import draw_map, draw_speeds
@@ -107,7 +109,9 @@ def run_demo(out: FilePath | None = None, *, progress: bool = True) -> DemoResul
             "is not a directory", device=str(directory), remedy="create it, or choose another"
         )
     with SimulatedNanoprobe() as probe:
-        RE: Any = RunEngine()  # noqa: N806 - everybody calls it RE
+        # Ctrl-C ends a demo, where the RunEngine's own handler would pause it.
+        ctrl_c = partial(EndingHandler, number=signal.SIGINT)
+        RE: Any = RunEngine(context_managers=[ctrl_c])  # noqa: N806 - everybody calls it RE
         host = ProcessHost(probe.host_config)
         try:
             with init_devices():
@@ -145,32 +149,25 @@ def _fly(RE: Any, nano: Flyer) -> DemoResult:  # noqa: N803 - everybody calls it
 
 
 def _run_with_pause(RE: Any, plan: Any) -> int:  # noqa: N803
-    """Run a plan, pause it once from outside as a user would, and resume it.
-
-    Raises:
-        KeyboardInterrupt: the user paused it as well; the run is aborted.
-    """
+    """Run a plan, pause it once from outside as a user would, and resume it."""
     ours = threading.Event()
 
     def pause() -> None:
-        # A pause that the user has asked for by Ctrl-C waits for a checkpoint: it is not ours.
-        if RE.state == "running" and not RE.deferred_pause_requested:
+        if RE.state == "running":
             ours.set()
             RE.request_pause()
 
     timer = threading.Timer(PAUSE_AFTER, pause)
     timer.start()
     try:
-        try:
-            RE(plan)
-        except RunEngineInterrupted:
-            if not ours.is_set():
-                raise
-            time.sleep(PAUSE_LASTS)
-            RE.resume()
+        RE(plan)
     except RunEngineInterrupted:
-        RE.abort("interrupted by the user")
-        raise KeyboardInterrupt from None
+        try:
+            time.sleep(PAUSE_LASTS)
+        except KeyboardInterrupt:
+            RE.abort("interrupted by the user")
+            raise
+        RE.resume()
     finally:
         timer.cancel()
     return int(ours.is_set())

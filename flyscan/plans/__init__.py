@@ -2,7 +2,7 @@
 
 from ._adaptive import adaptive_fly, adaptive_fly_grid
 from ._plans import fly, fly_grid, fly_paths, rel_fly, rel_fly_grid
-from ._sigterm import SigtermHandler
+from ._signals import EndingHandler, SigtermHandler
 from ._stubs import (
     collect_flyer,
     declare_flyer_streams,
@@ -16,6 +16,7 @@ from ._stubs import (
 from ._times import FlightTimes
 
 __all__ = [
+    "EndingHandler",
     "FlightTimes",
     "SigtermHandler",
     "adaptive_fly",

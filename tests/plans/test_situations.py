@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from scanspec.specs import Fly, Linspace
 
 from benchmarks._scenes import nested
 from flyscan.errors import FlyscanError, HostError
-from flyscan.plans import _stubs, fly_grid, fly_paths
+from flyscan.plans import EndingHandler, _stubs, fly_grid, fly_paths
 from flyscan.storage import check_file
 from tests.plans.rehearsal import Rehearsal, rehearsal
 
@@ -350,6 +351,28 @@ def test_sigterm_hands_the_wake_up_pipe_on(stage: Rehearsal, times: Times) -> No
         os.close(reader)
         os.close(writer)
     check_exact(stage, times)
+
+
+def test_a_signal_just_before_a_run_starts_ends_it_too(stage: Rehearsal) -> None:
+    """The RunEngine's own handler of Ctrl-C forgets what comes before it runs."""
+
+    class Presser:
+        def __init__(self, RE: object) -> None:
+            pass
+
+        def __enter__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+        def __exit__(self, *reason: object) -> None:
+            pass
+
+    ctrl_c = partial(EndingHandler, number=signal.SIGINT)
+    stage.RE.context_managers = [ctrl_c, Presser]
+    with pytest.raises(KeyboardInterrupt):
+        stage.RE(snake(stage))
+    assert stage.RE.state == "idle"
+    assert all(stop["exit_status"] == "abort" for stop in stage.of("stop"))
+    stage.check_safe()
 
 
 def test_sigterm_leaves_handlers_as_they_were(stage: Rehearsal) -> None:

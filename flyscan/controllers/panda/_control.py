@@ -21,8 +21,8 @@ class ControlLink:
 
     Requests of one :meth:`run` go out in one piece and are answered in order, so a
     reconfiguration costs one round trip. A broken or silent connection is made again, and what
-    was under way is sent again. Once that has been tried in vain for as long as it may take, further
-    calls try once only, so that the end of a flight does not wait for a box that is gone.
+    was under way is sent again. Once that has been tried in vain for as long as it may take,
+    further calls try once only, so that the end of a flight does not wait for a box that is gone.
 
     Args:
         name: the capture's name, for messages.
