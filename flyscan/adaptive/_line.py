@@ -145,9 +145,9 @@ class LineRecord:
             return along
         begin = max(float(along.start[0]), self._reached)
         self._reached = max(self._reached, float(along.stop.max()))
-        starts = np.append(along.start, along.stop[-1])
         length = along.stop - along.start
-        if along.start[0] >= begin - 0.5 * length[0] and np.all(np.diff(starts) > 0):
+        in_order = np.all(length > 0) and np.all(along.start[1:] >= along.stop[:-1])
+        if along.start[0] >= begin - 0.5 * length[0] and in_order:
             return along
         middle = 0.5 * (along.stop[:-1] + along.start[1:])
         edges = np.concatenate(([begin], middle, along.stop[-1:]))

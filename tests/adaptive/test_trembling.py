@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flyscan.adaptive import Parametric, PriorSpeed
@@ -37,6 +37,8 @@ def test_such_rows_overlap_and_stand_still():
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 1000), st.floats(0.0, 4.0), st.integers(3, 300))
+@example(21, 0.15625, 218)  # starts ascend, but a row reaches into the next
+@example(1, 0.1875, 138)  # and here one stands still
 def test_every_count_stays(seed, jitter, number):
     shaken = trembling(number, seed, jitter * STEP)
     curve = sampled(shaken, "y")
