@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from math import ceil
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
@@ -120,6 +120,9 @@ class Wheel(Helm):
         return self._route.pass_of(segment)
 
     def fits(self, segment: Segment) -> str:
+        shortest = self._scene.capture.min_period
+        if segment.period < shortest * (1 - 1e-9):
+            return f"{segment.period:g} s between triggers, the box needs {shortest:g} s"
         try:
             check_resumable(segment, self._scene.limits)
         except FlyscanError as exc:
@@ -230,7 +233,9 @@ class Wheel(Helm):
         again = stretch_of(planned, lost.begin, end, rows, self._sweeper.pace)
         if not self.fits(again):
             return again
-        rows = max(rows, ceil((end - lost.begin) / planned.step))
+        shortest = max(self._scene.capture.min_period, 1e-9)
+        most = (end - lost.begin) / planned.velocity[fast] / shortest
+        rows = min(max(rows, ceil((end - lost.begin) / planned.step)), max(1, floor(most)))
         return stretch_of(planned, lost.begin, end, rows, 1.0)
 
     def note(self, record: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flyscan.adaptive import (
@@ -117,6 +117,9 @@ def check_triggers(flight: SteeredFlight) -> None:
     seed=st.integers(0, 2**32 - 1),
     trigger=st.sampled_from(list(Trigger)),
     pauses=st.lists(st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 0.3)), max_size=3),
+)
+@example(  # what is flown again had its rows faster than it is flown then
+    seed=89668, trigger=Trigger.POSITION, pauses=[(0.6, 0.1975), (0.3125, 0.0), (0.875, 0.1875)]
 )
 async def test_any_policy(seed: int, trigger: Trigger, pauses: list[tuple[float, float]]) -> None:
     flight = SteeredFlight(Chaos(seed), trigger, limits=LIMITS, min_period=MIN_PERIOD, duty=0.35)
