@@ -89,7 +89,7 @@ class Rehearsal(Stage):
             self.RE.halt()
         self.host.run(station.close()).result(PATIENCE)
         self._flying.cancel()
-        self.on_RE(self.host.close())
+        super().close()
         BOXES.pop(self.token)
 
     @property

@@ -140,6 +140,14 @@ class Stage(ABC):
         """Run something on the RunEngine's loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.RE.loop).result(PATIENCE)
 
+    def close(self) -> None:
+        """End host and RunEngine, whose loop and threads would stay for good."""
+        self.on_RE(self.host.close())
+        thread, loop = self.on_RE(_here()), self.RE.loop
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(PATIENCE)
+        loop.close()
+
     @abstractmethod
     def look(self, kind: str) -> Rest:
         """See whether the hardware rests."""
@@ -318,6 +326,11 @@ class Stage(ABC):
             await self.nano.unstage()
 
         self.on_RE(unstaged())
+
+
+async def _here() -> threading.Thread:
+    """The thread of a loop."""
+    return threading.current_thread()
 
 
 def _raising(error: Exception) -> MsgGenerator[None]:

@@ -74,10 +74,6 @@ class Wired(Stage):
     def _event(self, event: dict[str, str]) -> None:
         self.state = event.get("state", self.state)
 
-    def close(self) -> None:
-        """End the host."""
-        self.on_RE(self.host.close())
-
     def look(self, kind: str) -> Rest:
         now = time.monotonic()
         return Rest(kind, now, now, self.view.moving)

@@ -26,8 +26,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -38,6 +39,9 @@ from ._scenes import Grid
 from ._wired import WIRED_KINDS, wired
 
 __all__ = ["main"]
+
+TELL_EVERY = 60.0
+"""Seconds."""
 
 FIGURES = ("runs", "lost", "duplicated", "not_stopped", "not_restored")
 
@@ -61,6 +65,9 @@ class Run(NamedTuple):
         return f"--kinds {self.kind} --first {self.number} --runs 1 --seed {self.seed}"
 
 
+Done = tuple[Run, tuple[str, Verdict]]
+
+
 def main(argv: list[str]) -> dict[str, Any]:
     options = _parser().parse_args(argv)
     kinds = options.kinds or (WIRED_KINDS if options.sockets else KINDS)
@@ -73,7 +80,7 @@ def main(argv: list[str]) -> dict[str, Any]:
         setup = partial(rehearsals, Grid(options.lines or 10, options.points or 20, 0.01))
     numbers = range(options.first, options.first + runs)
     wanted = [Run(kind, number, options.seed) for number in numbers for kind in kinds]
-    return _count(scatter(setup, wanted, jobs), kinds)
+    return _count(_told(scatter(setup, wanted, jobs), len(wanted)), kinds)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,7 +104,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _count(done: Iterable[tuple[Run, tuple[str, Verdict]]], kinds: Iterable[str]) -> dict[str, Any]:
+def _told(done: Iterable[Done], wanted: int) -> Iterator[Done]:
+    """Say now and then on standard error how far it has come: it takes a while."""
+    last = time.monotonic()
+    for number, result in enumerate(done, 1):
+        yield result
+        if time.monotonic() > last + TELL_EVERY:
+            last = time.monotonic()
+            print(f"{number} of {wanted} runs", file=sys.stderr, flush=True)
+
+
+def _count(done: Iterable[Done], kinds: Iterable[str]) -> dict[str, Any]:
     """Figures of all runs and of every kind.
 
     Raises:
