@@ -285,6 +285,18 @@ async def test_replies_slower_than_the_time_out_are_named(tmp_path: FilePath):
         await assert_flies_again(st)
 
 
+async def test_control_port_that_falls_silent_in_mid_line_loses_nothing(tmp_path: FilePath):
+    """As when a network swallows packets: nobody closes the connection. On real time too."""
+    async with station(tmp_path, clock=RealClock(), panda={"timeout": 0.3}) as st:
+        path = snake()
+        await st.kickoff(path)
+        await st.in_line()
+        began = st.fault("slow_replies", box="panda", delay=100.0, **{"for": 0.2})
+        await st.finish()
+        assert st.clock.now() - began < 5.0
+        await st.check_exact(path)
+
+
 # --- the box itself --------------------------------------------------------------------------
 
 
