@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path as FilePath
 
 import numpy as np
@@ -20,9 +22,26 @@ def resident_mb(pid: int) -> float:
     return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def descriptors(pid: int) -> int:
-    """Open files, sockets and pipes of a process."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
+def descriptors(pid: int) -> Counter[str]:
+    """Open files, sockets and pipes of a process, by what they are."""
+    connections = _connections()
+    found: Counter[str] = Counter()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):  # the one that lists them
+            target = os.readlink(f"/proc/{pid}/fd/{fd}")
+            found[connections.get(target, target.partition(":")[0])] += 1
+    return found
+
+
+def _connections() -> dict[str, str]:
+    """TCP connections by the name of their descriptors: where they lead, and their state."""
+    states = {"01": "established", "08": "left by the other side", "0A": "listening"}
+    found: dict[str, str] = {}
+    for line in FilePath("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, _, remote, state, *_, inode = line.split()[:10]
+        port = int(remote.partition(":")[2], 16)
+        found[f"socket:[{inode}]"] = f"connection to port {port}, {states.get(state, state)}"
+    return found
 
 
 class TaskGauge(Monitor):

@@ -20,6 +20,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -62,7 +63,7 @@ class Held:
     """What both processes together hold at rest."""
 
     rss_mb: float
-    descriptors: int
+    descriptors: Counter[str]
     tasks: int
 
 
@@ -148,7 +149,7 @@ class Soak:
         processes = (os.getpid(), self._flown.host.pid or 0)
         return Held(
             sum(map(resident_mb, processes)),
-            sum(map(descriptors, processes)),
+            sum(map(descriptors, processes), Counter()),
             self._host_tasks + self._own_tasks(),
         )
 
@@ -184,6 +185,9 @@ def main(argv: list[str]) -> dict[str, Any]:
         while time.monotonic() < end or soak.maps == WARM_UP:
             soak.fly()
         after = soak.held()
+    more = after.descriptors - before.descriptors
+    if more:
+        print(f"more than before: {dict(more)}", file=sys.stderr, flush=True)
     return {
         "maps": soak.maps,
         "pauses": soak.pauses,
@@ -191,6 +195,6 @@ def main(argv: list[str]) -> dict[str, Any]:
         "failed": soak.failed,
         "lost": soak.lost,
         "rss_growth_mb": after.rss_mb - before.rss_mb,
-        "descriptors_growth": after.descriptors - before.descriptors,
+        "descriptors_growth": after.descriptors.total() - before.descriptors.total(),
         "tasks_growth": after.tasks - before.tasks,
     }
