@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import numpy as np
 import pytest
@@ -278,6 +278,32 @@ async def test_closing_ends_a_reader_that_waits():
         await s.wait_streaming(1.0)
         await s.close()
         assert await reader == []
+
+
+async def test_closing_while_connecting_anew_leaves_no_connection_behind():
+    silent, gone = asyncio.Event(), asyncio.Event()
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readline()
+        if connections == 1:
+            writer.write(b"OK\n" + header())
+            return
+        silent.set()
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+        gone.set()
+
+    async with server(serve) as port, asyncio.timeout(10):
+        rows = RowAssembler("panda", (), None, 125_000_000)
+        link = lambda: DataLink("panda", "127.0.0.1", port, 20.0)  # noqa: E731
+        the_stream = RowStream("panda", link, rows, RealClock(), 20.0, fresh=5.0)
+        await the_stream.open()
+        await silent.wait()
+        await the_stream.close()
+        await gone.wait()
 
 
 async def test_a_reader_that_is_late_finds_everything():
