@@ -24,7 +24,7 @@ def resident_mb(pid: int) -> float:
 
 def descriptors(pid: int) -> Counter[str]:
     """Open files, sockets and pipes of a process, by what they are."""
-    connections = _connections()
+    connections = _connections() | _datagrams()
     found: Counter[str] = Counter()
     for fd in os.listdir(f"/proc/{pid}/fd"):
         with suppress(FileNotFoundError):  # the one that lists them
@@ -42,6 +42,12 @@ def _connections() -> dict[str, str]:
         port = int(remote.partition(":")[2], 16)
         found[f"socket:[{inode}]"] = f"connection to port {port}, {states.get(state, state)}"
     return found
+
+
+def _datagrams() -> dict[str, str]:
+    """UDP sockets by the name of their descriptors: those of Channel Access, mostly."""
+    lines = FilePath("/proc/net/udp").read_text().splitlines()[1:]
+    return {f"socket:[{line.split()[9]}]": "datagram socket" for line in lines}
 
 
 class TaskGauge(Monitor):

@@ -17,6 +17,7 @@ import contextlib
 import gc
 import json
 import os
+import socket
 import sys
 import threading
 import time
@@ -160,6 +161,13 @@ class Soak:
         return asyncio.run_coroutine_threadsafe(count(), self._flown.RE.loop).result()
 
 
+def _free_port() -> int:
+    """A UDP port nobody has."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
 def main(argv: list[str]) -> dict[str, Any]:
     parser = argparse.ArgumentParser(
         prog="benchmarks soak",
@@ -173,6 +181,9 @@ def main(argv: list[str]) -> dict[str, Any]:
     options = parser.parse_args(argv)
     # The host imports the gauge from where this package is.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+    # Where no caRepeater runs, libca makes one of the host, which then has a descriptor for every
+    # Channel Access client of this machine.
+    os.environ["EPICS_CA_REPEATER_PORT"] = str(_free_port())
     random = Random(options.seed)
     seconds = 60 * options.minutes
     faults = list(_script(seconds, random))
