@@ -66,7 +66,8 @@ class AdaptivePilot(Pilot):
         self._clock = clock
         self._seat: Seat | None = None
         self._inbox: list[tuple[Rows, float]] = []
-        self._news = asyncio.Event()
+        self._bell = asyncio.Event()
+        self._news = False
         self._turn = asyncio.Lock()
         self._line: Segment | None = None
         self._context: LineContext | None = None
@@ -239,7 +240,8 @@ class AdaptivePilot(Pilot):
         if len(self._inbox) > MOST_WAITING and not self._off:
             behind = f"it is {len(self._inbox)} blocks behind"
             self._sure.switch_off(behind, self._helm.now())
-        self._news.set()
+        self._news = True
+        self._bell.set()
 
     def _rows(self, frames: Frames) -> Iterator[Rows]:
         return rows_in(
@@ -282,17 +284,18 @@ class AdaptivePilot(Pilot):
 
     async def _wait(self) -> bool:
         """Wait for news, but not for longer than monitors may be left alone while held."""
-        timer = asyncio.ensure_future(self._clock.sleep(HELD_PERIOD))
-        news = asyncio.ensure_future(self._news.wait())
+        timer = asyncio.ensure_future(self._ring())
         try:
-            await asyncio.wait((timer, news), return_when=asyncio.FIRST_COMPLETED)
+            await self._bell.wait()
         finally:
-            timer.cancel()
-            news.cancel()
-            await asyncio.gather(timer, news, return_exceptions=True)
-        came = self._news.is_set()
-        self._news.clear()
-        return came
+            timer.cancel()  # which takes a turn of the loop: the answer does not wait for it
+        news, self._news = self._news, False
+        self._bell.clear()
+        return news
+
+    async def _ring(self) -> None:
+        await self._clock.sleep(HELD_PERIOD)
+        self._bell.set()
 
     # --- questions and answers -------------------------------------------------------------
 

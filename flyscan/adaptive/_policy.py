@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import ConfigurationError
+from ..flight import values_of
 from ._profile import Profile
 from ._rows import Rows
 
@@ -128,7 +129,7 @@ class LineContext:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
-        return asdict(self) | {"channels": list(self.channels), "rests": dict(self.rests)}
+        return values_of(self) | {"channels": list(self.channels), "rests": dict(self.rests)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LineContext:
@@ -209,7 +210,7 @@ class Situation:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
-        return asdict(self) | {"monitors": dict(self.monitors)}
+        return values_of(self) | {"monitors": dict(self.monitors)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Situation:
@@ -226,7 +227,7 @@ class Proposal:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form with the kind of proposal."""
-        return {"kind": self.kind, **asdict(self)}
+        return {"kind": self.kind, **values_of(self)}
 
 
 @dataclass(frozen=True, slots=True)

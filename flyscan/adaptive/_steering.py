@@ -6,9 +6,10 @@ The same object steers a flight, a simulation and a replay, so that all three de
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+from ..flight import values_of
 from ._policy import LineContext, Plan, Policy, Proposal, Situation, proposal_from_dict
 from ._rails import GuardRail
 from ._rows import Rows
@@ -48,7 +49,7 @@ class Decision:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
-        return asdict(self)
+        return values_of(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Decision:

@@ -17,6 +17,7 @@ from ._segment import Segment, Trigger
 from ._shutter import Shutter
 from ._state import State
 from ._sweep import Sweep, plan_sweep, rest_to_rest
+from ._values import values_of
 from ._watchdog import cancel, shielded, within
 
 __all__ = [
@@ -63,5 +64,6 @@ __all__ = [
     "plan_sweep",
     "rest_to_rest",
     "shielded",
+    "values_of",
     "within",
 ]

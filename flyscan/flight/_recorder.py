@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -96,9 +97,12 @@ class Recorder:
                 await self._sink.supersede(superseded)
             if self._pilot is not None:
                 self._pilot.take(frames)
+                await asyncio.sleep(0)  # it decides first: nothing else of this is in a hurry
             self._emit(self._preview.add(frames))
             self.close_accounts()
             self._changed.notify()
+            if self._records is not None:  # few at a time: many at once would delay a decision
+                await self._records()
             self.intake.raise_hopeless()
         if not self.winding_up:
             reason = self._capture.end_reason

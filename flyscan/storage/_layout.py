@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import StorageError
-from ..flight import Channel, Frames, RowFacts, RunFile
+from ..flight import Channel, Frames, RowFacts, RunFile, values_of
 
 __all__ = ["DATA", "Column", "Layout", "nexus_name"]
 
@@ -155,7 +155,7 @@ class Layout:
             return
         if not self.tuned:
             raise _misfit("facts of rows", (), ("start, stop, dwell, i0 and pass",))
-        for name, values in asdict(facts).items():
+        for name, values in values_of(facts).items():
             if values.shape != (len(frames),):
                 raise _misfit(f"{name!r} of shape", [f"({len(frames)},)"], [str(values.shape)])
 
