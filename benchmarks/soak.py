@@ -6,7 +6,7 @@ answer slowly, at random moments; the RunEngine is paused and resumed at others.
 be recovered from, so every point of every map must be there once, and described.
 
 Memory, descriptors and tasks of RunEngine's and host's processes are compared at rest, after the
-first maps and after the last; the host's tasks are a column of the data.
+first minute's maps and after the last; the host's tasks are a column of the data.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ PERIOD = 1e-3
 LOW, STEP = 30.0, 0.4
 WARM_UP = 3
 """Maps after which everything has been used once."""
+SETTLED = 60.0
+"""Seconds after which libca has agreed with its repeater, which takes it another socket or two."""
 
 FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "close_data"},
@@ -190,10 +192,11 @@ def main(argv: list[str]) -> dict[str, Any]:
     with session("--fault", json.dumps(faults), adapt=_with_gauge) as flown:
         soak = Soak(flown, random, options.lines, options.points)
         end = time.monotonic() + seconds
-        while soak.maps < WARM_UP:
+        settled = time.monotonic() + min(SETTLED, seconds / 4)
+        while soak.maps < WARM_UP or time.monotonic() < settled:
             soak.fly()
-        before = soak.held()
-        while time.monotonic() < end or soak.maps == WARM_UP:
+        before, warm = soak.held(), soak.maps
+        while time.monotonic() < end or soak.maps == warm:
             soak.fly()
         after = soak.held()
     more = after.descriptors - before.descriptors
