@@ -97,9 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="fixes the moments")
     parser.add_argument("--first", type=int, default=0, help="number of the first run of a kind")
     parser.add_argument(
-        "--jobs",
-        type=int,
-        help="processes; 0: none but this one",
+        "--jobs", type=int, help="processes: 2 per processor, 1 over sockets; 0: none but this one"
     )
     return parser
 

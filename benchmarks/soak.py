@@ -45,7 +45,7 @@ LOW, STEP = 30.0, 0.4
 WARM_UP = 3
 """Maps after which everything has been used once."""
 SETTLED = 60.0
-"""Seconds after which libca has agreed with its repeater, which takes it another socket or two."""
+"""Seconds after which the datagram sockets that libca opens late have been there, as seen."""
 
 FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "close_data"},
@@ -183,8 +183,8 @@ def main(argv: list[str]) -> dict[str, Any]:
     options = parser.parse_args(argv)
     # The host imports the gauge from where this package is.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
-    # Where no caRepeater runs, libca makes one of the host, which then has a descriptor for every
-    # Channel Access client of this machine.
+    # Where no caRepeater runs, libca makes one of the host: clients of other programs are to find
+    # another one, or their registrations may show as descriptors of the host.
     os.environ["EPICS_CA_REPEATER_PORT"] = str(_free_port())
     random = Random(options.seed)
     seconds = 60 * options.minutes

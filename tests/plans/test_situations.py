@@ -20,7 +20,7 @@ from scanspec.specs import Fly, Linspace
 
 from benchmarks._scenes import nested
 from flyscan.errors import FlyscanError, HostError
-from flyscan.plans import EndingHandler, _stubs, fly_grid, fly_paths
+from flyscan.plans import EndingHandler, SigtermHandler, _stubs, fly_grid, fly_paths
 from flyscan.storage import check_file
 from tests.plans.rehearsal import Rehearsal, rehearsal
 
@@ -373,6 +373,16 @@ def test_a_signal_just_before_a_run_starts_ends_it_too(stage: Rehearsal) -> None
     assert stage.RE.state == "idle"
     assert all(stop["exit_status"] == "abort" for stop in stage.of("stop"))
     stage.check_safe()
+
+
+@pytest.mark.parametrize("kind", ["ctrl_c", "sigterm"])
+def test_either_of_two_signals_ends_the_run(kind: str, stage: Rehearsal, times: Times) -> None:
+    ctrl_c = partial(EndingHandler, number=signal.SIGINT)
+    stage.RE.context_managers = [ctrl_c, SigtermHandler]
+    stage.at(times.frames[7] + 1e-6, kind)
+    stage.run(snake(stage))
+    assert 8 <= stage.check_partial(prefix=False) < FRAMES
+    assert stage.exit_status == "abort"
 
 
 def test_sigterm_leaves_handlers_as_they_were(stage: Rehearsal) -> None:
