@@ -3,6 +3,9 @@
 Prints ``{"data": PORT, "commands": PORT}`` when ready. A client of the data port gets what a PandA
 sends; every frame's departure is noted. Lines ``VEL VALUE ROW`` on the other port answer all frames
 up to row `ROW`. When standard input ends it prints ``{"sent": ..., "latencies_ms": [...]}``.
+
+An answer is there when it is on the wire, which the kernel notes. When this process then gets a
+core to read it, up to 3 ms later where others want one too, says nothing about who answered.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import struct
 import sys
 import threading
 import time
@@ -26,6 +30,9 @@ LISTEN = ("127.0.0.1", 0)
 COUNTS = 1000
 ROW_LENGTH = 10
 """Encoder counts from row to row."""
+
+SO_TIMESTAMPNS = 35
+"""Linux' number of the option, and of the message with the time: Python has no name for it."""
 
 FIELDS = (
     ("PCAP.GATE_DURATION", "Value", "int32"),
@@ -64,6 +71,18 @@ def frame(first: int) -> bytes:
     return b"BIN " + (8 + words.nbytes).to_bytes(4, "little") + words.tobytes()
 
 
+_TIMESPEC = struct.Struct("@ll")
+
+
+def _arrival(ancillary: list[tuple[int, int, bytes]]) -> float:
+    """When the newest bytes came, by the system's clock in s; now, if the kernel is silent."""
+    for level, kind, value in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
+            seconds, nanoseconds = _TIMESPEC.unpack(value)
+            return seconds + 1e-9 * nanoseconds
+    return time.time()
+
+
 class Prompter:
     """Sends frames and receives commands, each on a thread of its own."""
 
@@ -92,13 +111,21 @@ class Prompter:
                 block = frame(first)
                 time.sleep(max(0.0, due - time.monotonic()))
                 first += ROWS
-                self._departures[first] = time.monotonic()
+                self._departures[first] = time.time()
                 connection.sendall(block)
 
     def _receive(self, server: socket.socket) -> None:
         connection, _ = server.accept()
-        for line in connection.makefile("rb"):
-            self._answers.append((int(line.split()[2]), time.monotonic()))
+        if sys.platform == "linux":
+            connection.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        text = b""
+        while True:
+            data, ancillary, _, _ = connection.recvmsg(4096, socket.CMSG_SPACE(_TIMESPEC.size))
+            if not data:
+                return
+            *lines, text = (text + data).split(b"\n")
+            arrived = _arrival(ancillary)
+            self._answers.extend((int(line.split()[2]), arrived) for line in lines)
 
     def report(self, rows: int) -> dict[str, object]:
         """What became of the frames with the first `rows` rows."""

@@ -27,7 +27,8 @@ class Hdf5Sink:
     on disk is at most `flush_interval` old. Implements :class:`flyscan.flight.Sink`.
 
     Args:
-        flush_interval: seconds after which what was appended is made readable unasked.
+        flush_interval: seconds after which what was appended is made readable unasked; longer
+            than from one flush that a flight asks for to the next, each costs.
         batch_bytes: from this size on a batch is written without waiting for the interval.
         queue_bytes: :meth:`append` waits while more than this is queued.
         patience: seconds to wait for the disk before giving up.
@@ -36,7 +37,7 @@ class Hdf5Sink:
     def __init__(
         self,
         *,
-        flush_interval: float = 0.25,
+        flush_interval: float = 1.0,
         batch_bytes: int = 4 << 20,
         queue_bytes: int = 16 << 20,
         patience: float = 30.0,

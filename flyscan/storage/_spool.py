@@ -81,6 +81,7 @@ class Spool:
 
     async def flush(self) -> None:
         """Wait until everything submitted so far is readable by others."""
+        self._stop_timer()  # nothing is left for it
         self._asked += 1
         ticket = self._asked
         self._pump()

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import numpy as np
 import pytest
 
+from flyscan.controllers.panda import _stream
 from flyscan.controllers.panda._columns import GATE, TIMESTAMP, Column
 from flyscan.controllers.panda._data import DataLink
 from flyscan.controllers.panda._rows import RowAssembler
@@ -48,7 +49,11 @@ def frame(first: int, stop: int) -> bytes:
 
 @asynccontextmanager
 async def stream(
-    script: Script, patience: float = 2.0, *, begun_ago: float | None = None
+    script: Script,
+    patience: float = 2.0,
+    *,
+    begun_ago: float | None = None,
+    captured: Callable[[], Awaitable[int | None]] | None = None,
 ) -> AsyncIterator[RowStream]:
     """A stream from a box that does what the script says on its n-th connection."""
     connections = 0
@@ -77,6 +82,7 @@ async def stream(
             clock,
             patience,
             fresh=5.0,
+            captured=captured,
         )
         await the_stream.open()
         try:
@@ -200,6 +206,28 @@ async def test_what_comes_again_after_a_reconnection_is_skipped(missed: int):
         assert await take(s, []) == list(range(25))
         assert s.reason is not None
         assert s.reason.rows == 25
+
+
+async def test_a_capture_that_ends_as_we_come_back_is_over(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_stream, "RESUMED", 0.05)
+    answers = [None, 12]
+
+    async def script(connection: int, writer: asyncio.StreamWriter) -> None:
+        if connection:
+            await asyncio.Event().wait()
+        writer.write(header() + frame(0, 12))
+        await writer.drain()
+        writer.close()
+
+    async def captured() -> int | None:
+        return answers.pop(0)
+
+    async with stream(script, captured=captured) as s:
+        s.ending = True
+        assert await take(s, []) == list(range(12))
+        assert s.reason is not None
+        assert (s.reason.ok, s.reason.rows) == (True, 12)
+    assert not answers
 
 
 async def test_rows_the_box_has_no_more_fail_the_stream_after_what_came():

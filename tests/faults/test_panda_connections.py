@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path as FilePath
+from typing import Any
 
 import pytest
 
+from flyscan.controllers.panda import PandaCapture
+from flyscan.controllers.panda._control import ControlLink
+from flyscan.controllers.panda._stream import RowStream
 from flyscan.errors import (
     BusyError,
     CaptureError,
@@ -64,6 +68,47 @@ async def test_data_port_cut_in_a_turnaround_loses_nothing(tmp_path: FilePath):
         st.fault("close_data", **{"for": 1.0})
         await st.finish()
         await st.check_exact(path)
+
+
+@pytest.mark.parametrize("away", [0.0, 0.5, 3.0, 60.0])
+@pytest.mark.parametrize("moment", ["wait_streaming", "_until_complete"])
+async def test_data_port_cut_after_the_last_row_loses_nothing(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch, away: float, moment: str
+):
+    """The box tells only those who are connected then that the capture is over."""
+    async with station(tmp_path) as st:
+        owner = RowStream if moment == "wait_streaming" else PandaCapture
+        waited = getattr(owner, moment)
+
+        async def then_cut(self: Any, *args: Any) -> None:
+            await waited(self, *args)
+            st.fault("close_data", **{"for": away})
+
+        monkeypatch.setattr(owner, moment, then_cut)
+        path = snake()
+        await st.fly(path)
+        await st.check_exact(path)
+
+
+async def test_rows_lost_with_the_end_of_the_capture_are_named(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+):
+    """Coming back to a box that has captured more than came, and will not send it again."""
+    async with station(tmp_path) as st:
+        streaming = RowStream.wait_streaming
+
+        async def then_cut(self: RowStream, seconds: float) -> None:
+            await streaming(self, seconds)
+            self.rows.seen -= 1
+            st.fault("close_data", **{"for": 0.5})
+
+        monkeypatch.setattr(RowStream, "wait_streaming", then_cut)
+        path = snake()
+        await st.kickoff(path)
+        error = await st.failure()
+        assert isinstance(error, CaptureError)
+        assert "rows from 199 on are missing" in str(error)
+        await st.check_restored()
 
 
 async def test_data_port_back_later_than_the_box_keeps_rows_is_named_with_the_rows(
@@ -203,6 +248,60 @@ async def test_control_port_cut_in_a_turnaround_loses_nothing(tmp_path: FilePath
         await st.finish()
         assert st.clock.now() - cut < away + 1.0
         await st.check_exact(path)
+
+
+@pytest.mark.parametrize("away", [0.0, 0.002, 1.0, 6.0])
+async def test_control_port_cut_while_arming_loses_nothing(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch, away: float
+):
+    async with station(tmp_path) as st:
+        idle = PandaCapture._until_idle
+
+        async def then_cut(self: PandaCapture, stream: RowStream) -> None:
+            await idle(self, stream)
+            st.fault("close_control", **{"for": away})
+
+        monkeypatch.setattr(PandaCapture, "_until_idle", then_cut)
+        path = snake()
+        await st.fly(path)
+        await st.check_exact(path)
+
+
+async def test_an_arm_whose_answer_is_lost_is_not_taken_for_another_clients(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+):
+    async with station(tmp_path) as st:
+        exchange, lost = ControlLink._exchange, []
+
+        async def without_answer(self: ControlLink, requests: Any) -> Any:
+            replies = await exchange(self, requests)
+            if "*PCAP.ARM=" in requests and not lost:
+                lost.append(requests)
+                raise self._lost("the box closed it")
+            return replies
+
+        monkeypatch.setattr(ControlLink, "_exchange", without_answer)
+        path = snake()
+        await st.fly(path)
+        assert lost
+        await st.check_exact(path)
+
+
+async def test_a_box_that_somebody_else_armed_first_is_named(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+):
+    async with station(tmp_path) as st:
+        idle = PandaCapture._until_idle
+
+        async def then_arm(self: PandaCapture, stream: RowStream) -> None:
+            await idle(self, stream)
+            await self._control.run("*PCAP.ARM=")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(PandaCapture, "_until_idle", then_arm)
+            with pytest.raises(BusyError, match="somebody else has just armed the box"):
+                await st.prepare(snake())
+        await assert_flies_again(st)
 
 
 async def test_control_port_cut_for_good_is_named_within_11_s_and_settings_are_kept(

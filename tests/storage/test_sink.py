@@ -225,6 +225,23 @@ async def test_frames_become_readable_without_being_asked(tmp_path, monkeypatch)
     await sink.close()
 
 
+async def test_what_was_flushed_when_asked_is_not_flushed_once_more(tmp_path, monkeypatch):
+    flush, flushes = RunFileWriter.flush, []
+
+    def noted(self: RunFileWriter) -> None:
+        flush(self)
+        flushes.append(self.flushed)
+
+    sink = Hdf5Sink(flush_interval=0.01)
+    await sink.open(run_file(tmp_path))
+    monkeypatch.setattr(RunFileWriter, "flush", noted)
+    await sink.append(frames(0, range(5), snake()))
+    assert await sink.flush() == 5
+    await asyncio.sleep(0.05)
+    assert flushes == [5]
+    await sink.close()
+
+
 async def test_append_waits_while_the_disk_is_slow(tmp_path, monkeypatch):
     gate = threading.Event()
     append = RunFileWriter._append

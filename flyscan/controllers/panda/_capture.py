@@ -25,6 +25,7 @@ from ._config import Blocks, ChannelSpec, TriggerChoice, build
 from ._control import ControlLink
 from ._data import DataLink
 from ._encoder import PandaEncoder, check_encoders
+from ._ends import PLANNED
 from ._feed import PIECE_S
 from ._feeder import AHEAD_PIECES
 from ._lines import PHASE_TICKS, Method
@@ -302,11 +303,30 @@ class PandaCapture(Capture):
             delivery=10 * self._block_period + self._timeout,
         )
         await self._until_idle(self._stream)
-        await self._control.run("*PCAP.ARM=", retry=False)
+        await self._arm_once(self._stream)
         earliest = self._now_ns()
         await self._settings.apply({box.names.arm: "1"})
         await self._until_active(box.names.pcap["ACTIVE"])
         self._stream.rows.begun_between(earliest, self._now_ns())
+
+    async def _arm_once(self, stream: RowStream) -> None:
+        """Arm the idle box; over a new connection if the present one breaks.
+
+        Nobody knows then whether the box had heard it: one that has refuses to be armed again.
+        """
+        connections = self._control.connections
+        (reply,) = await self._control.run("*PCAP.ARM=", strict=False)
+        if reply.error is None:
+            return
+        if not (await self._control.values("*PCAP.STATUS"))[0].startswith("Busy"):
+            reply.check()
+        if self._control.connections == connections:
+            clients = await foreign_clients(self._control, stream)
+            raise BusyError(
+                f"somebody else has just armed the box ({reply.error}){others_text(clients)}",
+                device=self.name,
+                remedy="wait until the other flight is over, or stop it with `flyscan stop`",
+            )
 
     def _now_ns(self) -> int:
         return self._clock.epoch_ns + round(self._clock.now() * 1e9)
@@ -326,9 +346,22 @@ class PandaCapture(Capture):
     async def _open_stream(self, box: Box) -> RowStream:
         rows = RowAssembler(self.name, box.columns, box.index_key, box.clock_hz)
         fresh = FRESH_BLOCKS * self._block_period
-        stream = RowStream(self.name, self._data_link, rows, self._clock, self._patience, fresh)
+        stream = RowStream(
+            self.name,
+            self._data_link,
+            rows,
+            self._clock,
+            self._patience,
+            fresh,
+            self._captured_in_all,
+        )
         await stream.open()
         return stream
+
+    async def _captured_in_all(self) -> int | None:
+        """Rows of the last capture; None while it goes on, or if it ended unplanned."""
+        completion, rows = await self._control.values("*PCAP.COMPLETION", "*PCAP.CAPTURED")
+        return int(rows) if completion in (end.value for end in PLANNED) else None
 
     def _data_link(self) -> DataLink:
         return DataLink(self.name, self._host, self._data_port, self._timeout)

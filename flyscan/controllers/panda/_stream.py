@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import numpy as np
 
@@ -46,6 +46,8 @@ class RowStream:
             for about 9 s.
         fresh: lag in seconds up to which no frame can be spoilt: a box overwrites a block only
             after all others of its ring.
+        captured: asks the box how many rows a capture had that has come to its planned end; None
+            if it has not. The box tells so only those who are connected then.
     """
 
     def __init__(
@@ -56,12 +58,14 @@ class RowStream:
         clock: Clock,
         patience: float,
         fresh: float = 0.0,
+        captured: Callable[[], Awaitable[int | None]] | None = None,
     ) -> None:
         self._name = name
         self._connect = connect
         self._clock = clock
         self._patience = patience
         self._fresh = fresh
+        self._captured = captured
         self._link = connect()
         self._backlog = Backlog(QUEUED)
         self._held: FrameData | None = None
@@ -230,7 +234,12 @@ class RowStream:
     async def _events(self) -> list[Data]:
         if self._resuming:
             header = self._link.receive()
-            events = await within(self._clock, RESUMED, header, self._not_resumed)
+            try:
+                events = await within(self._clock, RESUMED, header, self._not_resumed)
+            except CaptureError:
+                if not await self._complete():
+                    raise
+                return []
             self._resuming = False
             return events
         if self._held is None:
@@ -302,7 +311,7 @@ class RowStream:
         # Before its first row the box may have nothing to tell yet.
         self._resuming, self._streaming = self._streaming or self._resuming, False
         deadline = self._clock.now() + self._patience
-        while True:
+        while not await self._complete():
             link = self._connect()
             try:
                 await link.open()
@@ -320,6 +329,16 @@ class RowStream:
             else:
                 self._link = link
                 return
+
+    async def _complete(self) -> bool:
+        """Whether a lost connection had brought all rows, only the word of the end is missing."""
+        if not self.ending or self._captured is None:
+            return False
+        rows = await self._captured()
+        if rows is None or rows != self.rows.seen:
+            return False
+        self.reason = EndReason(True, self.rows.accepted, PandaEnd.OK.value)
+        return True
 
     def _not_resumed(self) -> CaptureError:
         return CaptureError(
