@@ -278,7 +278,8 @@ class Sweeper:
 
     async def _leave(self, part: Segment, point: int, account: SegmentAccount) -> int:
         """Take back the triggers before going elsewhere; returns the next point by then."""
-        point = await self._settled(point, account)
+        point = await self._settled(part, point, account)
+        self._held_sweep = False
         if self._begun is part:
             await self._foresight.settle()
             await self._capture.withdraw()
@@ -287,14 +288,18 @@ class Sweeper:
 
     async def _sweep(self, part: Segment, point: int, account: SegmentAccount) -> int:
         """Fly a part of the path from `point`; returns the next point to fly."""
-        point = await self._settled(point, account)
+        point = await self._settled(part, point, account)
         if point == part.end_point or self._itinerary.diverted:
             return point
         sweep = self._plan(part, point)
         began = self._clock.now()
         there = await self._go_to_origin(sweep)
         account.spend("turnaround", self._clock.now() - began)
-        if not there or not await self._start(sweep, account):
+        if not there:
+            return point
+        if (passed := await self._passed_at_rest(part, point, account)) != point:
+            return passed
+        if not await self._start(sweep, account):
             return point
         began = self._clock.now()
         self._foresight.follow(sweep, self._following)
@@ -357,6 +362,7 @@ class Sweeper:
             await self._capture.begin(sweep)
             self._intake.begin(self._triggered, sweep.from_point)
             self._counted_to, self._begun = sweep.from_point, sweep.segment
+            self._held_sweep = False
             account.spend("reconfiguration", self._clock.now() - began)
             account.sweeps += 1
             if self._shutter is not None:
@@ -366,17 +372,24 @@ class Sweeper:
                 await self._motion.start(sweep)
         return True
 
-    async def _settled(self, point: int, account: SegmentAccount) -> int:
+    async def _settled(self, part: Segment, point: int, account: SegmentAccount) -> int:
         """Wait until the flight may go on; returns the next point to fly by then."""
         began = self._clock.now()
         held = not self._status.may_fly
         await self._status.clearance()
         if held:
             account.spend("waiting", self._clock.now() - began)
-        if not self._held_sweep:
-            return point
-        self._held_sweep = False  # a trembling stage may have passed one more point meanwhile
-        return await self._note_triggers(account)
+        return await self._passed_at_rest(part, point, account)
+
+    async def _passed_at_rest(self, part: Segment, point: int, account: SegmentAccount) -> int:
+        """The next point of a sweep that was held, whose stage may have trembled past one more.
+
+        It may until it has left for the run-up: there it is asked for the last time.
+        """
+        if self._held_sweep:
+            point = await self._note_triggers(account)
+            self._held_sweep = point < part.end_point
+        return point
 
     async def _note_triggers(self, account: SegmentAccount, reached: int | None = None) -> int:
         """Count the triggers made since the last look; returns the next point."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scanspec.specs import Fly, Linspace, Static
 
 from flyscan.errors import FlightAbortedError, LimitError, StorageError
-from flyscan.flight import Flight, FlightOptions, Path, State, Trigger
+from flyscan.flight import AxisLimits, Flight, FlightOptions, Path, State, Sweep, Trigger
 from flyscan.testing import ManualClock, MemoryBox, MemorySink
 
 MAP = Fly(0.01 @ (Linspace("y", 0, 2, 3) * ~Linspace("x", 0, 4, 5)))
@@ -199,6 +199,43 @@ async def test_stop_while_closing_waits_for_the_end() -> None:
     await r.fly()
     await asyncio.wait_for(stopped[0], 1)
     assert (r.flight.state, r.flight.error) == (State.DONE, None)
+
+
+@pytest.mark.parametrize("moment", ["held", "on the way"])
+@pytest.mark.parametrize("passed", [1, 2])
+@pytest.mark.parametrize("held_at", [0.08, 0.085])
+async def test_a_stage_that_trembles_past_points_while_held_takes_none_twice(
+    moment: str, passed: int, held_at: float
+) -> None:
+    """Position triggers stay armed at rest: what passes one is a trigger, until the stage left."""
+    r = Rehearsal()
+    await r.clock.run(r.flight.prepare())
+    r.flight.kickoff()
+    await r.clock.advance(held_at)
+    await r.clock.run(r.flight.hold("user"))
+    segment = r.path.segment(0)
+    stage, prepare = r.box.motion.trajectories["x"], r.box.motion.prepare
+
+    async def tremble() -> None:
+        beyond = segment.bound(await r.box.capture.reached() + passed - 1)["x"] + 0.01
+        stage.go_to(r.clock.now(), beyond, AxisLimits(-10.0, 200.0, 100.0, 1000.0))
+        await r.clock.sleep_until(stage.end)
+
+    async def tremble_first(sweep: Sweep) -> None:
+        r.box.motion.prepare = prepare  # type: ignore[method-assign]
+        await tremble()
+        await prepare(sweep)
+
+    reached = await r.box.capture.reached()
+    assert 0 < reached <= segment.end_point - passed
+    if moment == "held":
+        await r.clock.run(tremble())
+    else:
+        r.box.motion.prepare = tremble_first  # type: ignore[method-assign]
+    r.flight.release("user")
+    await r.clock.run(r.flight.wait())
+    r.check_complete()
+    assert r.box.motion.prepare == prepare or moment == "held"
 
 
 async def test_holds_are_a_set() -> None:
