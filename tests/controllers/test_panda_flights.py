@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scanspec.specs import Fly, Linspace
 
 from flyscan.controllers.panda import PandaCapture
+from flyscan.controllers.panda._runner import SweepRunner
 from flyscan.errors import CaptureError, NotReadyError
 from flyscan.flight import ManualClock, Path, Trigger, plan_sweep
 from flyscan_sim.world import AxisSpec, World, nanoprobe_world
@@ -164,6 +165,36 @@ async def test_a_held_train_goes_on_at_the_exact_point(holds: list[float]):
         assert np.abs(b.column("x") - middle).max() < 0.05
         exposure = np.concatenate([block.exposure for block in b.blocks])
         assert exposure.min() > 0.00079
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"trigger": "seq"}, {"trigger": "seq", "streamed": True}]
+)
+async def test_a_stage_that_trembles_while_triggers_are_withdrawn_takes_no_point_twice(
+    parameters: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    async with bench(**parameters) as b:
+        path = grid(lines=1)
+        segment = path.segment(0)
+        await b.capture.arm(path, 0)
+        reader = b.read()
+        point = await b.sweep(segment, 0, hold_after=0.02)
+        assert 0 < point < path.points - 1
+        close = SweepRunner.close
+
+        async def tremble_first(self: SweepRunner) -> None:
+            monkeypatch.undo()
+            await b.go_to({"x": segment.bound(point)["x"] + 0.02})
+            await close(self)
+
+        monkeypatch.setattr(SweepRunner, "close", tremble_first)
+        await b.capture.withdraw()
+        assert SweepRunner.close is close
+        assert await b.capture.reached() == point + 1
+        assert await b.sweep(segment, point + 1) == path.points
+        rows = await b.capture.disarm()
+        await reader
+        check_rows(b, path, rows)
 
 
 @pytest.mark.parametrize("holds", [(), (0.007,), (0.0093, 0.004, 0.0)])

@@ -340,7 +340,11 @@ class SweepRunner:
         program.edges = int(replies[-1].value)
 
     async def withdraw(self) -> None:
-        """Let nothing trigger until the next begin; a train that was held is quiet already."""
+        """Let nothing trigger until the next begin; a train that was held is quiet already.
+
+        A stage at rest may tremble past one point more until then, so triggers are counted
+        behind it.
+        """
         program = self._program
         if program is None or program.edges is not None:
             return
@@ -350,8 +354,12 @@ class SweepRunner:
         names = self._box.names
         levels = {names.run: "0", names.go: "0"}
         self._settings.doubt(levels)
-        await self._control.run(*(f"{bit}={level}" for bit, level in levels.items()))
+        off = [f"{bit}={level}" for bit, level in levels.items()]
+        count = program.count_field(names)
+        replies = await self._control.run(*off, *([f"{count}?"] if count else []))
         self._settings.note(levels)
+        if count and not program.over:
+            program.count(int(replies[-1].value))
         self._withdrawn = True
 
     async def _settle(self, program: Program) -> bool:

@@ -134,16 +134,26 @@ class Program:
             CaptureError: the block says that something went wrong.
         """
         count, state, health = int(values[0]), values[1], values[2]
-        if self.method is Method.TIME or self.feed is not None:
-            made = count - self.row
-        elif self.method is Method.SEQ:
+        if self.method is Method.SEQ and self.feed is None:
             made = 0 if health != "OK" else self._seq_progress(count, state)
+            self.done = max(self.done, min(made, self.points))
         else:
-            made = count
-        self.done = max(self.done, min(made, self.points))
+            self.count(count)
         if health != "OK":
             raise self._unhealthy(health, device)
         return self.done
+
+    def count_field(self, names: Names) -> str | None:
+        """Field that tells how many triggers were made also when none can be made any more.
+
+        A sequencer's own position then says nothing; without a counter none tells.
+        """
+        return names.pcomp["PRODUCED"] if self.method is Method.PCOMP else names.counter_out
+
+    def count(self, value: int) -> None:
+        """Take in the value of :meth:`count_field`."""
+        made = value if self.method is Method.PCOMP else value - self.row
+        self.done = max(self.done, min(made, self.points))
 
     def _seq_progress(self, line: int, state: str) -> int:
         if state in ("WAIT_ENABLE", "UNREADY"):  # enabled, so it has come to its end
