@@ -6,7 +6,9 @@ answer slowly, at random moments; the RunEngine is paused and resumed at others.
 be recovered from, so every point of every map must be there once, and described.
 
 Memory, descriptors and tasks of RunEngine's and host's processes are compared at rest, after the
-first minute's maps and after the last; the host's tasks are a column of the data.
+first maps and after the last; the host's tasks are a column of the data. As on any machine with
+Channel Access clients, a repeater of their beacons runs: where none does, libca makes one of the
+first client's process, which then has one more descriptor for every other client on the machine.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import gc
 import json
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -44,8 +47,9 @@ PERIOD = 1e-3
 LOW, STEP = 30.0, 0.4
 WARM_UP = 3
 """Maps after which everything has been used once."""
-SETTLED = 60.0
-"""Seconds after which the datagram sockets that libca opens late have been there, as seen."""
+REPEATER = "from caproto.sync.repeater import run; run('127.0.0.1')"
+PATIENCE = 10.0
+"""Seconds within which the repeater must have begun."""
 
 FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "close_data"},
@@ -163,11 +167,38 @@ class Soak:
         return asyncio.run_coroutine_threadsafe(count(), self._flown.RE.loop).result()
 
 
+@contextlib.contextmanager
+def _repeater() -> Iterator[None]:
+    """A repeater of Channel Access' beacons, on a port that nobody else knows."""
+    port = _free_port()
+    os.environ["EPICS_CA_REPEATER_PORT"] = str(port)
+    with subprocess.Popen([sys.executable, "-c", REPEATER]) as process:
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while _is_free(port):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"the repeater did not begin on port {port}")
+                time.sleep(0.05)
+            yield
+        finally:
+            process.kill()
+
+
 def _free_port() -> int:
     """A UDP port nobody has."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    """Whether nobody has the UDP port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as tried:
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def main(argv: list[str]) -> dict[str, Any]:
@@ -183,17 +214,13 @@ def main(argv: list[str]) -> dict[str, Any]:
     options = parser.parse_args(argv)
     # The host imports the gauge from where this package is.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
-    # Where no caRepeater runs, libca makes one of the host: clients of other programs are to find
-    # another one, or their registrations may show as descriptors of the host.
-    os.environ["EPICS_CA_REPEATER_PORT"] = str(_free_port())
     random = Random(options.seed)
     seconds = 60 * options.minutes
     faults = list(_script(seconds, random))
-    with session("--fault", json.dumps(faults), adapt=_with_gauge) as flown:
+    with _repeater(), session("--fault", json.dumps(faults), adapt=_with_gauge) as flown:
         soak = Soak(flown, random, options.lines, options.points)
         end = time.monotonic() + seconds
-        settled = time.monotonic() + min(SETTLED, seconds / 4)
-        while soak.maps < WARM_UP or time.monotonic() < settled:
+        while soak.maps < WARM_UP:
             soak.fly()
         before, warm = soak.held(), soak.maps
         while time.monotonic() < end or soak.maps == warm:

@@ -78,6 +78,7 @@ class Recorder:
         self._closing: list[tuple[int, LedgerRow]] = []
         self._pilot: Pilot | None = None
         self._records: Callable[[], Awaitable[None]] | None = None
+        self._taken = 0
         self.winding_up = False
 
     def steered_by(self, pilot: Pilot, records: Callable[[], Awaitable[None]]) -> None:
@@ -100,6 +101,7 @@ class Recorder:
                 await asyncio.sleep(0)  # it decides first: nothing else of this is in a hurry
             self._emit(self._preview.add(frames))
             self.close_accounts()
+            self._taken += 1
             self._changed.notify()
             if self._records is not None:  # few at a time: many at once would delay a decision
                 await self._records()
@@ -117,8 +119,22 @@ class Recorder:
         """Flush for ever; complain about rows that do not come."""
         while True:
             await self._clock.sleep(self._options.flush_period)
+            if self._pilot is not None:
+                await self._lull()
             await self.flush()
             await self._check_arrivals()
+
+    async def _lull(self) -> None:
+        """Wait until a block has just been decided on, or until none has come when one should.
+
+        The thread that writes the file shares the interpreter with us: a decision that comes due
+        meanwhile would wait for milliseconds. So it writes while the next block is not due yet.
+        """
+        taken = self._taken
+        come = self._changed.wait_for(lambda: self._taken > taken)
+        block_period = self._capture.capabilities.block_period
+        with suppress(WatchdogError):  # there may be nothing to take: a flush is due all the same
+            await within(self._clock, block_period, come, lambda: self._late(self.intake.triggers))
 
     async def flush(self) -> None:
         """Make everything received readable, then report it and the segments it completes."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 
@@ -21,7 +22,7 @@ class Trigger(StrEnum):
     TIME = "time"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Segment:
     """One uninterrupted sweep at constant velocity, or along a curve.
 
@@ -63,7 +64,7 @@ class Segment:
         """Path index after the last point."""
         return self.first_point + self.points
 
-    @property
+    @cached_property
     def moving(self) -> tuple[str, ...]:
         """Axes that move during the sweep."""
         if self.bounds is None:
@@ -75,7 +76,7 @@ class Segment:
         """True for a dwell: nothing moves while frames are taken."""
         return not self.moving
 
-    @property
+    @cached_property
     def fast(self) -> str | None:
         """The axis that travels farthest; triggers by position come from it. None for a dwell.
 

@@ -77,7 +77,8 @@ class Spool:
 
     async def room(self) -> None:
         """Wait until the queue is not overfull."""
-        await self._until(lambda: self._queued_bytes <= self._queue_bytes)
+        if self._queued_bytes > self._queue_bytes or self._failure is not None:
+            await self._until(lambda: self._queued_bytes <= self._queue_bytes)
 
     async def flush(self) -> None:
         """Wait until everything submitted so far is readable by others."""

@@ -258,6 +258,10 @@ class RowAssembler:
         return self._error_ns
 
 
+_ANY = np.iinfo(np.int64).max
+"""Ticks that no gate exceeds."""
+
+
 def _shortest(ticks: IntArray) -> IntArray:
     """The shortest gate that passes as a whole one of `ticks`: at least a tick, within 1 %."""
     return np.maximum(1, ticks - ticks // 100 - 2)
@@ -265,7 +269,7 @@ def _shortest(ticks: IntArray) -> IntArray:
 
 def _longest(ticks: IntArray) -> IntArray:
     """The longest one, likewise."""
-    return np.where(ticks > 0, ticks + ticks // 100 + 2, np.iinfo(np.int64).max)
+    return np.where(ticks > 0, ticks + ticks // 100 + 2, _ANY)
 
 
 def _nanoseconds(ticks: IntArray, clock_hz: int) -> IntArray:
