@@ -7,8 +7,9 @@ from pathlib import Path as FilePath
 
 import pytest
 
+from flyscan.controllers.gcs import GcsMotion
 from flyscan.errors import CaptureError, ConnectionLostError, MotionError
-from flyscan.flight import RealClock
+from flyscan.flight import RealClock, Sweep
 from tests.faults.nano import snake, station
 
 RESTORE_LATER = (
@@ -221,3 +222,37 @@ async def test_a_stage_stopped_by_another_client_is_named_within_1_s(tmp_path: F
             str(error),
         )
         await st.check_failed(path)
+
+
+@pytest.mark.parametrize("moment", ["while held", "on leaving"])
+async def test_trembling_past_a_trigger_position_while_held_loses_nothing(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch, moment: str
+):
+    async with station(tmp_path) as st:
+        path = snake(points=40, step=0.5, period=0.01)
+        await st.kickoff(path)
+        await st.in_line()
+        await st.rig.hold("coffee")
+        x, line = st.nano.world.axes["x"], path.segment(0)
+
+        async def tremble() -> None:
+            """The stage gets past the next trigger position, as far as it should not."""
+            beyond = line.bound(st.points[-1] + 1)["x"] + 0.2 * line.step
+            await st.clock.sleep_until(x.move(beyond, velocity=50.0, acceleration=1e5) + 0.02)
+
+        prepare, trembled = GcsMotion.prepare, list[Sweep]()
+
+        async def tremble_first(self: GcsMotion, sweep: Sweep) -> None:
+            if not trembled:
+                trembled.append(sweep)
+                await tremble()
+            await prepare(self, sweep)
+
+        if moment == "while held":
+            await tremble()
+        else:
+            monkeypatch.setattr(GcsMotion, "prepare", tremble_first)
+        st.rig.release("coffee")
+        await st.finish()
+        assert len(trembled) == (moment == "on leaving")
+        await st.check_exact(path)
