@@ -122,11 +122,39 @@ def test_a_late_answer_may_tell_of_any_moment_since_it_was_asked_for():
 def test_progress_runs_faster_when_retuned():
     progress = Progress(spiral(), now=0.0)
     whole = progress.remaining(0.0)
-    progress.retune(2.0, now=0.1)
+    progress.retune(2.0, sent=0.1, confirmed=0.1)
     assert progress.elapsed(0.2) == pytest.approx(0.3)
     assert progress.remaining(0.1) == pytest.approx((whole - 0.1) / 2)
-    progress.retune(0.5, now=0.2)
+    progress.retune(0.5, sent=0.2, confirmed=0.2)
     assert progress.elapsed(0.4) == pytest.approx(0.4)
+
+
+@given(
+    st.floats(0.0, 2.0), st.floats(0.0, 1.0),
+    st.floats(0.0, 2.0), st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.floats(0.2, 5.0),
+    st.floats(0.0, 3.0),
+)  # fmt: skip
+def test_a_stage_is_expected_wherever_it_is_whenever_commands_took_effect(
+    confirming: float, started: float,
+    later: float, retuning: float, retuned: float, factor: float,
+    after: float,
+):  # fmt: skip
+    """It starts, and takes another speed, at some moment from a command to its confirmation."""
+    sweep = plan_sweep(
+        Path.from_spec(Linspace("x", 10, 60, 500), period=0.01).segment(0), 0, {"x": LIMITS}
+    )
+    progress = Progress(sweep, now=5.0)
+    began = 5.0 + started * confirming
+    progress.begun(5.0 + confirming)
+    sent = 5.0 + confirming + later
+    changed = sent + retuned * retuning
+    progress.retune(factor, sent, sent + retuning)
+    now = sent + retuning + after
+    plan = (changed - began) + (now - changed) * factor
+    times, curve = sweep.curve()
+    low, high = progress.span("x", now, now)
+    assert low - 1e-9 <= np.interp(plan, times, curve["x"]) <= high + 1e-9
+    assert progress.remaining(now) >= (sweep.duration - plan) / factor - 1e-9
 
 
 def test_a_curve_is_expected_anywhere_it_goes_in_the_meantime():

@@ -46,6 +46,30 @@ async def test_gcs_cut_in_a_turnaround_loses_nothing(tmp_path: FilePath, away: f
         await st.check_exact(path)
 
 
+@pytest.mark.parametrize("late", [0.0, 0.05])
+@pytest.mark.parametrize("away", [0.0, 0.5, 1.5, 4.0])
+async def test_gcs_cut_as_a_line_begins_loses_nothing(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch, away: float, late: float
+):
+    """The line begins when the connection is back, and is not missed where it would be by then."""
+    async with station(tmp_path) as st:
+        path = snake(points=400)
+        await st.prepare(path)
+        start, cut = GcsMotion.start, list[float]()
+
+        async def cut_first(self: GcsMotion, sweep: Sweep) -> None:
+            if not cut:
+                cut.append(st.fault("close_gcs", **{"for": away}))
+                await st.clock.sleep(late)
+            await start(self, sweep)
+
+        monkeypatch.setattr(GcsMotion, "start", cut_first)
+        st.rig.kickoff()
+        await st.finish()
+        assert st.clock.now() - cut[0] < away + 2.5
+        await st.check_exact(path)
+
+
 async def test_gcs_cut_for_good_is_named_within_6_s_and_the_stage_rests_at_the_line_end(
     tmp_path: FilePath,
 ):

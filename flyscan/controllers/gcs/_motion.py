@@ -185,7 +185,7 @@ class GcsMotion(Motion):
         if not wave:
             await self._accelerate({axis: sweep.acceleration[axis] for axis in speeds})
         now = self._clock.now()
-        self._flown = _Flown(
+        flown = self._flown = _Flown(
             targets={axis: sweep.target[axis] for axis in moving},
             duration=sweep.duration,
             progress=Progress(sweep, now),
@@ -196,7 +196,8 @@ class GcsMotion(Motion):
         if wave:
             await self._generator.start()
         else:
-            await self._controller.move(self._flown.targets, speeds)
+            await self._controller.move(flown.targets, speeds)
+        flown.progress.begun(self._clock.now())
 
     async def _accelerate(self, wanted: Mapping[str, float]) -> None:
         for command in ("ACC", "DEC"):
@@ -280,8 +281,9 @@ class GcsMotion(Motion):
         speeds = {axis: speed * factor for axis, speed in flown.speeds.items()}
         for axis, speed in speeds.items():
             self._controller.check_velocity(axis, speed)
+        sent = self._clock.now()
         await self._controller.set_speeds("VEL", speeds)
-        flown.progress.retune(factor, self._clock.now())
+        flown.progress.retune(factor, sent, self._clock.now())
 
     async def stop(self) -> None:
         if not self._connected:
