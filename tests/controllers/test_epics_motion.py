@@ -421,7 +421,8 @@ async def test_axes_move_independently(rig: Rig, motion: EpicsMotion) -> None:
 
 
 async def test_cancelling_a_move_stops_that_axis_only(rig: Rig, motion: EpicsMotion) -> None:
-    moves = [asyncio.create_task(motion.move_to(axis, 10.0, 4.0)) for axis in ("x", "y")]
+    speeds = {"x": 0.5, "y": 4.0}  # slowly enough to be still on its way on a busy machine
+    moves = [asyncio.create_task(motion.move_to(a, 10.0, speed)) for a, speed in speeds.items()]
     await rig.clock.sleep(0.5)
     moves[0].cancel()
     with pytest.raises(asyncio.CancelledError):
