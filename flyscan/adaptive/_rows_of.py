@@ -7,13 +7,13 @@ the last bit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigurationError
-from ..flight import FloatArray, Frames, IntArray, RowFacts
+from ..flight import FloatArray, Frames, IntArray, RowFacts, values_of
 from ._rows import Rows
 
 __all__ = ["CORRECTED", "rows_in", "rows_of"]
@@ -84,15 +84,16 @@ def rows_in(
             device="steering",
             remedy="this is a defect of the flight; report it",
         )
-    cuts = np.flatnonzero(np.diff(frames.segment)) + 1
-    for part in np.split(np.arange(len(frames)), cuts):
+    cuts: list[int] = (np.flatnonzero(np.diff(frames.segment)) + 1).tolist()
+    for begin, end in pairwise((0, *cuts, len(frames))):
+        part = slice(begin, end)  # copied: what a policy does to its rows is not done to the file's
         yield rows_of(
-            frames.first_frame + int(part[0]),
-            frames.point[part],
-            time[part],
-            block.exposure[part],
-            RowFacts(*(getattr(facts, fact.name)[part] for fact in fields(RowFacts))),
-            {name: column[part] for name, column in block.columns.items()},
+            frames.first_frame + begin,
+            frames.point[part].copy(),
+            time[part].copy(),
+            block.exposure[part].copy(),
+            RowFacts(**{name: values[part].copy() for name, values in values_of(facts).items()}),
+            {name: column[part].copy() for name, column in block.columns.items()},
             flux=flux,
-            other=other(int(frames.segment[part[0]])),
+            other=other(int(frames.segment[begin])),
         )

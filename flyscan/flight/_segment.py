@@ -89,7 +89,7 @@ class Segment:
             return abs(self.stop[axis] - self.start[axis])
         return float(np.abs(np.diff(self.bounds[axis])).sum())
 
-    @property
+    @cached_property
     def step(self) -> float:
         """Signed distance between triggers along the fast axis, in its units; 0 for a dwell.
 
@@ -98,12 +98,12 @@ class Segment:
         fast = self.fast
         return 0.0 if fast is None else (self.stop[fast] - self.start[fast]) / self.points
 
-    @property
+    @cached_property
     def duration(self) -> float:
         """Seconds from the first trigger to the end of the last point at nominal speed."""
         return self.points * self.period if self.schedule is None else float(self.schedule[-1])
 
-    @property
+    @cached_property
     def velocity(self) -> dict[str, float]:
         """Nominal signed velocity of every axis in units per second; the mean where it varies."""
         return {a: (self.stop[a] - self.start[a]) / self.duration for a in self.start}
