@@ -5,7 +5,7 @@ sends; every frame's departure is noted. Lines ``VEL VALUE ROW`` on the other po
 up to row `ROW`. When standard input ends it prints ``{"sent": ..., "latencies_ms": [...]}``.
 
 An answer is there when it is on the wire, which the kernel notes. When this process then gets a
-core to read it, up to 3 ms later where others want one too, says nothing about who answered.
+core to read it says nothing about who answered.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -384,6 +385,28 @@ async def test_a_sweep_slowed_down_is_not_taken_for_a_stall():
         await rig.motion.start(sweep)
         joined = asyncio.ensure_future(rig.motion.join())
         await rig.motion.retune(0.4)
+        assert await joined is JoinOutcome.DONE
+
+
+async def test_a_speed_that_is_confirmed_late_is_not_taken_for_a_runaway(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """As when the connection is made anew while the stage has had its new speed for long."""
+    async with running("C-863") as rig:
+        sweep = await rig.plan(rig.path(Linspace("x", 0, 4, 200), 0.01))
+        await rig.motion.prepare(sweep)
+        await rig.motion.start(sweep)
+        joined = asyncio.ensure_future(rig.motion.join())
+        controller = rig.motion._controller
+        set_speeds = controller.set_speeds
+
+        async def confirmed_late(command: str, values: Mapping[str, float]) -> None:
+            await set_speeds(command, values)
+            async with controller.link._lock:
+                await rig.clock.sleep(0.6)
+
+        monkeypatch.setattr(controller, "set_speeds", confirmed_late)
+        await rig.motion.retune(3.0)
         assert await joined is JoinOutcome.DONE
 
 

@@ -71,20 +71,18 @@ async def test_data_port_cut_in_a_turnaround_loses_nothing(tmp_path: FilePath):
 
 
 @pytest.mark.parametrize("away", [0.0, 0.5, 3.0, 60.0])
-@pytest.mark.parametrize("moment", ["wait_streaming", "_until_complete"])
 async def test_data_port_cut_after_the_last_row_loses_nothing(
-    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch, away: float, moment: str
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch, away: float
 ):
     """The box tells only those who are connected then that the capture is over."""
     async with station(tmp_path) as st:
-        owner = RowStream if moment == "wait_streaming" else PandaCapture
-        waited = getattr(owner, moment)
+        streaming = RowStream.wait_streaming
 
-        async def then_cut(self: Any, *args: Any) -> None:
-            await waited(self, *args)
+        async def then_cut(self: RowStream, seconds: float) -> None:
+            await streaming(self, seconds)
             st.fault("close_data", **{"for": away})
 
-        monkeypatch.setattr(owner, moment, then_cut)
+        monkeypatch.setattr(RowStream, "wait_streaming", then_cut)
         path = snake()
         await st.fly(path)
         await st.check_exact(path)

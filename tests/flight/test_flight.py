@@ -14,8 +14,20 @@ from hypothesis import strategies as st
 from scanspec.specs import Fly, Linspace, Static
 
 from flyscan.errors import FlightAbortedError, LimitError, StorageError
-from flyscan.flight import AxisLimits, Flight, FlightOptions, Path, State, Sweep, Trigger
+from flyscan.flight import (
+    AxisLimits,
+    Flight,
+    FlightOptions,
+    Path,
+    RunFile,
+    Segment,
+    State,
+    Steered,
+    Sweep,
+    Trigger,
+)
 from flyscan.testing import ManualClock, MemoryBox, MemorySink
+from tests.flight.onlooker import Onlooker
 
 MAP = Fly(0.01 @ (Linspace("y", 0, 2, 3) * ~Linspace("x", 0, 4, 5)))
 
@@ -23,7 +35,12 @@ MAP = Fly(0.01 @ (Linspace("y", 0, 2, 3) * ~Linspace("x", 0, 4, 5)))
 class Rehearsal:
     """A flight with everything around it."""
 
-    def __init__(self, spec: Any = MAP, trigger: Trigger = Trigger.POSITION) -> None:
+    def __init__(
+        self,
+        spec: Any = MAP,
+        trigger: Trigger = Trigger.POSITION,
+        steered: Steered | None = None,
+    ) -> None:
         self.clock = ManualClock()
         self.box = MemoryBox(clock=self.clock, block_period=0.02)
         self.sink = MemorySink()
@@ -37,6 +54,7 @@ class Rehearsal:
             self.path,
             self.events.append,
             options=FlightOptions(flush_period=0.05),
+            steered=steered,
         )
 
     async def fly(self) -> None:
@@ -236,6 +254,32 @@ async def test_a_stage_that_trembles_past_points_while_held_takes_none_twice(
     await r.clock.run(r.flight.wait())
     r.check_complete()
     assert r.box.motion.prepare == prepare or moment == "held"
+
+
+class Shortener(Onlooker):
+    """Has all points of every line flown but the last."""
+
+    async def begin(self, line: Segment) -> Segment:
+        return line.part(line.first_point, line.end_point - 1)
+
+
+async def test_trembling_past_the_last_point_of_a_line_says_nothing_about_the_next() -> None:
+    """Which does not begin with the point after it."""
+    r = Rehearsal(steered=Steered(lambda _: Shortener()))
+    await r.sink.open(RunFile("/", "run", (), {}, {}, 0, tuned=True))
+    await r.clock.run(r.flight.prepare())
+    r.flight.kickoff()
+    await r.clock.advance(0.085)
+    await r.clock.run(r.flight.hold("user"))
+    assert await r.box.capture.reached() == 3
+    stage, line = r.box.motion.trajectories["x"], r.path.segment(0)
+    stage.go_to(r.clock.now(), line.bound(3)["x"] + 0.01, AxisLimits(-10.0, 200.0, 100.0, 1000.0))
+    await r.clock.run(r.clock.sleep_until(stage.end))
+    assert await r.box.capture.reached() == 4
+    r.flight.release("user")
+    await r.clock.run(r.flight.wait())
+    assert r.sink.column("point").tolist() == [*range(4), *range(5, 9), *range(10, 14)]
+    r.check_safe()
 
 
 async def test_holds_are_a_set() -> None:

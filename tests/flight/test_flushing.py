@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from scanspec.specs import Fly, Linspace
 
-from flyscan.flight import Flight, FlightOptions, Frames, Path, Pilot, Segment, Steered, Trigger
+from flyscan.flight import Flight, FlightOptions, Frames, Path, Steered, Trigger
 from flyscan.testing import ManualClock, MemoryBox, MemorySink
+from tests.flight.onlooker import Onlooker
 
 BLOCK_PERIOD, FLUSH_PERIOD = 0.03, 0.1
-
-
-class Onlooker(Pilot):
-    """Changes nothing."""
-
-    async def open(self) -> None: ...
-
-    async def begin(self, line: Segment) -> Segment:
-        return line
-
-    def take(self, frames: Frames) -> None: ...
-
-    async def steer(self) -> None:
-        await asyncio.Event().wait()
-
-    async def end(self) -> None: ...
-
-    async def close(self) -> None: ...
 
 
 class TimedSink(MemorySink):

@@ -22,6 +22,8 @@ __all__ = ["RowAssembler", "unix_ns"]
 _log = logging.getLogger(__name__)
 #: Clocks kept by NTP agree better than this, ns; then the box's own stamps are the better ones.
 _AGREED_NS = 50_000_000
+#: Ticks that no gate exceeds.
+_ANY = np.iinfo(np.int64).max
 _TIME = re.compile(r"(\d+-\d+-\d+T\d+:\d+:\d+)(?:\.(\d{1,9}))?Z")
 
 
@@ -256,10 +258,6 @@ class RowAssembler:
                     self._error_ns * 1e-9,
                 )
         return self._error_ns
-
-
-_ANY = np.iinfo(np.int64).max
-"""Ticks that no gate exceeds."""
 
 
 def _shortest(ticks: IntArray) -> IntArray:
